@@ -1,0 +1,104 @@
+//! The command line: one file per command. A command returns its exit code or one error, which
+//! `main` prints as one line.
+
+mod check;
+mod config;
+mod doctor;
+mod out;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::config::Settings;
+
+/// A self-hosted AI-portrait studio: checks photos, trains a LoRA of a person, makes portraits.
+///
+/// Settings come from defaults, then a file, then environment variables PHOTOG_*, then flags;
+/// `photog config` lists them all with their sources.
+#[derive(Debug, Parser)]
+#[command(name = "photog", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+struct Common {
+    /// Folder of database, models, people and portraits [default: ./photog-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Configuration file (TOML) [environment: PHOTOG_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Device to work on [default: auto]
+    #[arg(long, global = true, value_name = "auto|cpu|cuda|cuda:N")]
+    device: Option<String>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more in the log; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the appliance: queues, services, HTTP
+    Serve(serve::ServeArgs),
+    /// Judge photos by the rules for training pictures
+    Check(check::CheckArgs),
+    /// Check folders, database, port, clock, disk and device
+    Doctor,
+    /// List the effective settings and where each came from
+    Config,
+    /// Print the completion script of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { common, command } = cli;
+    crate::observe::start_log(common.verbose);
+    match command {
+        Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
+        Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
+        Command::Doctor => doctor::run(&common.settings(vec![])?, common.json),
+        Command::Config => config::run(&common.settings(vec![])?, common.json),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "photog", &mut script);
+            out::bytes(&script)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Common {
+    /// All settings, with these flags of the command.
+    fn settings(&self, mut flags: Vec<(&'static str, Vec<String>)>) -> anyhow::Result<Settings> {
+        if let Some(folder) = &self.data_dir {
+            flags.push(("data_dir", vec![folder.to_string_lossy().into_owned()]));
+        }
+        if let Some(device) = &self.device {
+            flags.push(("device", vec![device.clone()]));
+        }
+        let file = self
+            .config
+            .clone()
+            .or_else(|| std::env::var_os("PHOTOG_CONFIG").map(PathBuf::from));
+        // Variables that are not valid Unicode are none of ours.
+        let environment = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Ok(Settings::collect(file.as_deref(), environment, flags)?)
+    }
+}

@@ -1,0 +1,135 @@
+//! Where settings come from, and which are refused.
+
+use super::*;
+
+fn collect(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Result<Settings, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("photog.toml");
+    std::fs::write(&path, file).unwrap();
+    Settings::collect(
+        Some(&path),
+        environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        flags
+            .iter()
+            .map(|(name, value)| (*name, vec![(*value).to_owned()])),
+    )
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_that_the_file_and_that_the_default() {
+    let file = "result_days = 1\nhistory_days = 2\nretry_mib = 3";
+    let environment = [
+        ("PHOTOG_HISTORY_DAYS", "4"),
+        ("PHOTOG_RETRY_MIB", "5"),
+        ("HOME", "/x"),
+    ];
+    let settings = collect(file, &environment, &[("retry_mib", "6")]).unwrap();
+    let config = settings.check().unwrap();
+    assert_eq!(config.retention.result_age, Duration::from_secs(86_400));
+    assert_eq!(
+        config.retention.history_age,
+        Duration::from_secs(4 * 86_400)
+    );
+    assert_eq!(config.retention.retry_bytes_max, 6 * MIB);
+    let sources: BTreeMap<_, _> = settings
+        .listing()
+        .map(|(key, _, source)| (key.name, source.clone()))
+        .collect();
+    assert_eq!(sources["listen"], Source::Default);
+    assert!(matches!(sources["result_days"], Source::File(_)));
+    assert_eq!(
+        sources["history_days"],
+        Source::Environment("PHOTOG_HISTORY_DAYS".to_owned())
+    );
+    assert_eq!(sources["retry_mib"], Source::Flag);
+}
+
+#[test]
+fn an_unknown_name_is_an_error_that_names_the_nearest() {
+    let error = collect("lissten = \"x\"", &[], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`listen`"), "{error}");
+    let error = collect("", &[("PHOTOG_RESULT_DAY", "1")], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("PHOTOG_RESULT_DAY") && error.contains("`result_days`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_name() {
+    for (file, name) in [
+        ("result_days = -1", "result_days"),
+        ("connections_max = 0", "connections_max"),
+        ("allow_private_networks = \"yes\"", "allow_private_networks"),
+        ("listen = [\"a\", \"b\"]", "listen"),
+        ("services = [[1]]", "services"),
+        ("x", "photog.toml"),
+    ] {
+        let error = collect(file, &[], &[]).unwrap_err().to_string();
+        assert!(error.contains(name), "{file}: {error}");
+    }
+    for (name, value) in [
+        ("listen", "here"),
+        ("device", "gpu"),
+        ("buckets", "bucket"),
+        ("device", "cuda:x"),
+    ] {
+        let settings = collect("", &[], &[(name, value)]).unwrap();
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains(name), "{name}: {error}");
+    }
+}
+
+#[test]
+fn the_token_is_never_shown() {
+    let settings = collect("", &[("PHOTOG_TOKEN", "sesame")], &[]).unwrap();
+    assert!(
+        settings
+            .listing()
+            .all(|(_, shown, _)| !shown.contains("sesame"))
+    );
+    assert!(!format!("{settings:?}").contains("sesame"));
+    let config = settings.check().unwrap();
+    assert!(!format!("{config:?}").contains("sesame"));
+    let broken = collect("listen = \"x\"\ntoken = \"sesame", &[], &[]).unwrap_err();
+    assert!(!broken.to_string().contains("sesame"), "{broken}");
+    assert!(broken.to_string().contains("line 2"), "{broken}");
+    assert_eq!(config.token.unwrap().expose(), "sesame");
+}
+
+#[test]
+fn buckets_are_read_with_and_without_a_prefix() {
+    let settings = collect(
+        "buckets = [\"oss://b/p/q/=/data\", \"oss://c=rel\"]",
+        &[],
+        &[],
+    )
+    .unwrap();
+    let buckets = settings.check().unwrap().buckets;
+    assert_eq!(
+        buckets[0],
+        BucketFolder {
+            bucket: "b".into(),
+            prefix: "p/q".into(),
+            folder: "/data".into()
+        }
+    );
+    assert_eq!(
+        buckets[1],
+        BucketFolder {
+            bucket: "c".into(),
+            prefix: String::new(),
+            folder: "rel".into()
+        }
+    );
+}

@@ -1,0 +1,19 @@
+//! Plain types that every other module may use: service settings, tags, problem codes, sizes.
+//!
+//! Nothing here does I/O, reads a clock or knows a wire format.
+
+mod problem;
+mod service;
+mod tags;
+
+pub use problem::{ParseProblemError, Problem};
+pub use service::{
+    DeadMessagePolicy, Metric, Mount, QueueSettings, Role, ScalingPolicy, Secret, ServiceKind,
+    ServiceSpec, SideSettings, Strategy,
+};
+pub use tags::{REQUEST_ID_TAG, Tags};
+
+/// Bytes in the kilobyte of EAS settings such as `max_payload_size_kb`.
+pub const KIB: u64 = 1024;
+/// Bytes in a mebibyte.
+pub const MIB: u64 = 1024 * KIB;

@@ -1,0 +1,231 @@
+//! Pictures behind `http` and `https` addresses.
+
+use std::{
+    io::Read,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use ureq::{
+    Agent,
+    http::{
+        HeaderMap,
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION},
+    },
+    unversioned::transport::DefaultConnector,
+};
+use url::Url;
+
+use super::{
+    FetchError,
+    guard::{GuardedResolver, NetworkPolicy, NotPublic},
+};
+
+/// Most redirects that are followed.
+const REDIRECTS_MAX: usize = 3;
+/// Longest address in bytes; signed bucket addresses have about one thousand.
+const ADDRESS_BYTES_MAX: usize = 8192;
+/// Longest header of an answer in bytes.
+const HEADER_BYTES_MAX: usize = 32 << 10;
+/// Longest wait for a name, and again for a connection.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Bytes read at once.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// What is left for all fetches of one call together.
+#[derive(Debug)]
+pub(super) struct Budget(AtomicU64);
+
+impl Budget {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self(AtomicU64::new(bytes))
+    }
+
+    /// Takes bytes out, or nothing if so many are not left.
+    pub(super) fn take(&self, bytes: u64) -> Result<(), FetchError> {
+        // A counter alone orders no other memory.
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            })
+            .map(|_| ())
+            .map_err(|_| FetchError::TotalTooLarge)
+    }
+}
+
+/// What one fetch may cost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance<'a> {
+    pub(super) bytes_max: u64,
+    pub(super) deadline: Instant,
+    pub(super) budget: &'a Budget,
+}
+
+/// An HTTP client behind the guard. It follows no redirect by itself, keeps no connection, uses no
+/// proxy of the environment and unpacks nothing.
+pub(super) fn agent(policy: &NetworkPolicy) -> Agent {
+    let config = Agent::config_builder()
+        .proxy(None)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .max_idle_connections(0)
+        .max_response_header_size(HEADER_BYTES_MAX)
+        .timeout_resolve(Some(CONNECT_TIME_MAX))
+        .timeout_connect(Some(CONNECT_TIME_MAX))
+        .user_agent(concat!("photog/", env!("CARGO_PKG_VERSION")))
+        .accept("image/jpeg, image/png, */*;q=0.1")
+        .build();
+    let resolver = GuardedResolver {
+        policy: policy.clone(),
+    };
+    Agent::with_parts(config, DefaultConnector::default(), resolver)
+}
+
+/// Fetches one picture, over redirects if need be.
+pub(super) fn get(
+    agent: &Agent,
+    address: &str,
+    allowance: Allowance<'_>,
+) -> Result<Vec<u8>, FetchError> {
+    let url = Url::parse(address)
+        .map_err(|_| FetchError::InvalidAddress("it is no well-formed http address"))?;
+    let mut url = checked(url)?;
+    for _ in 0..=REDIRECTS_MAX {
+        match request(agent, &url, allowance)? {
+            Reply::Picture(bytes) => return Ok(bytes),
+            Reply::Redirect(next) => url = checked(next)?,
+        }
+    }
+    Err(FetchError::TooManyRedirects)
+}
+
+/// Refuses addresses that are no plain `http` or `https` ones. Every hop comes through here.
+fn checked(url: Url) -> Result<Url, FetchError> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(FetchError::InvalidAddress(
+            "it leads to something else than http or https",
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(FetchError::InvalidAddress(
+            "it holds a user name or a password",
+        ));
+    }
+    if url.as_str().len() > ADDRESS_BYTES_MAX {
+        return Err(FetchError::InvalidAddress("it is too long"));
+    }
+    Ok(url)
+}
+
+enum Reply {
+    Picture(Vec<u8>),
+    Redirect(Url),
+}
+
+fn request(agent: &Agent, url: &Url, allowance: Allowance<'_>) -> Result<Reply, FetchError> {
+    let failed = |error| failure(error, url);
+    let time_left = allowance.deadline.saturating_duration_since(Instant::now());
+    let mut response = agent
+        .get(url.as_str())
+        .header(ACCEPT_ENCODING, "identity")
+        .config()
+        .timeout_global(Some(time_left))
+        .build()
+        .call()
+        .map_err(failed)?;
+    let status = response.status().as_u16();
+    if matches!(status, 301 | 302 | 303 | 307 | 308) {
+        return redirect(url, response.headers()).map(Reply::Redirect);
+    }
+    if status != 200 {
+        return Err(FetchError::Status {
+            host: host(url),
+            status,
+        });
+    }
+    if is_packed(response.headers()) {
+        return Err(unreachable(
+            url,
+            "it sends a packed answer although asked not to",
+        ));
+    }
+    let limit = allowance.bytes_max;
+    let body = response.body_mut();
+    if body.content_length().is_some_and(|length| length > limit) {
+        return Err(FetchError::TooLarge { limit });
+    }
+    // The limit is counted in `read_bounded`, where going over it has its own error.
+    let reader = body.with_config().limit(u64::MAX).reader();
+    read_bounded(reader, allowance, failed).map(Reply::Picture)
+}
+
+fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
+    headers
+        .get(LOCATION)
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| from.join(location).ok())
+        .ok_or_else(|| unreachable(from, "it redirects to no readable address"))
+}
+
+fn is_packed(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn read_bounded(
+    mut reader: impl Read,
+    allowance: Allowance<'_>,
+    failed: impl Fn(ureq::Error) -> FetchError,
+) -> Result<Vec<u8>, FetchError> {
+    let limit = allowance.bytes_max;
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let count = reader
+            .read(&mut chunk)
+            .map_err(|error| failed(ureq::Error::from(error)))?;
+        if count == 0 {
+            return Ok(bytes);
+        }
+        if (bytes.len() + count) as u64 > limit {
+            return Err(FetchError::TooLarge { limit });
+        }
+        allowance.budget.take(count as u64)?;
+        bytes.extend_from_slice(&chunk[..count]);
+    }
+}
+
+fn failure(error: ureq::Error, url: &Url) -> FetchError {
+    match error {
+        ureq::Error::Timeout(_) => FetchError::Timeout { host: host(url) },
+        ureq::Error::Other(source) if source.is::<NotPublic>() => {
+            FetchError::PrivateNetwork { host: host(url) }
+        }
+        ureq::Error::HostNotFound => unreachable(url, "its name is not known"),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+            FetchError::InvalidAddress("it is no well-formed http address")
+        }
+        ureq::Error::Io(_) | ureq::Error::ConnectionFailed => {
+            unreachable(url, "the connection failed or broke off")
+        }
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
+            unreachable(url, "no trusted encrypted connection came about")
+        }
+        _ => unreachable(url, "its answer breaks the rules of HTTP"),
+    }
+}
+
+fn unreachable(url: &Url, why: &'static str) -> FetchError {
+    FetchError::Unreachable {
+        host: host(url),
+        why,
+    }
+}
+
+/// The host alone: path and query of an address may hold names and signatures.
+fn host(url: &Url) -> String {
+    url.host_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,25 @@
+//! HTTP: the only module that knows HTTP and the wire forms.
+//!
+//! - [`server`]: connections, their limits and the way they end;
+//! - [`state`]: what every handler may use;
+//! - [`auth`]: tokens; [`error`]: the one mapping from errors to statuses;
+//! - [`patience`]: how long a client may keep this side waiting;
+//! - [`body`], [`params`]: bodies and query strings of hostile clients;
+//! - [`wire`]: protobuf and JSON of the queue protocol;
+//! - `routes`: one file per family of addresses.
+//!
+//! Nothing here blocks: files and the database are read on blocking threads.
+
+mod auth;
+mod body;
+mod error;
+mod params;
+mod patience;
+mod routes;
+mod server;
+mod state;
+pub mod wire;
+
+pub use routes::openapi::document as openapi_document;
+pub use server::{ServeOptions, Server};
+pub use state::{App, AppParts};

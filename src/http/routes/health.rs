@@ -1,0 +1,82 @@
+//! `/healthz` and `/readyz`. Open without a token: they say nothing private, and probes have none.
+
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{http::state::App, pipeline::missing_model};
+
+/// What one service can do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ability {
+    /// Its entries are worked on with success.
+    pub able: bool,
+    /// What is missing and what to do.
+    pub reason: Option<String>,
+}
+
+/// Whether entries are accepted, and what each service can do with them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// Entries are accepted and stored.
+    pub ready: bool,
+    /// `ok`, `degraded` when some service lacks something, or why nothing is accepted.
+    pub status: String,
+    /// Each service.
+    pub services: BTreeMap<String, Ability>,
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", tag = "operation",
+    responses((status = 200, description = "The process answers", body = String)))]
+pub async fn alive() -> &'static str {
+    "ok"
+}
+
+/// The database can be used, and what each service can do.
+#[utoipa::path(get, path = "/readyz", tag = "operation",
+    responses(
+        (status = 200, description = "Entries are accepted", body = Readiness),
+        (status = 503, description = "Entries are not accepted", body = Readiness)))]
+pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
+    let services: BTreeMap<String, Ability> = app
+        .0
+        .services
+        .values()
+        .map(|entry| {
+            let reason = entry.spec().role.and_then(missing_model);
+            (
+                entry.spec().name.clone(),
+                Ability {
+                    able: reason.is_none(),
+                    reason,
+                },
+            )
+        })
+        .collect();
+    let refusal = match app.check_running() {
+        Err(refusal) => Some(refusal.message),
+        Ok(()) => app
+            .0
+            .store
+            .check()
+            .await
+            .err()
+            .map(|error| error.to_string()),
+    };
+    let (code, status) = match &refusal {
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why.clone()),
+        None if services.values().all(|service| service.able) => (StatusCode::OK, "ok".to_owned()),
+        None => (StatusCode::OK, "degraded".to_owned()),
+    };
+    (
+        code,
+        Json(Readiness {
+            ready: refusal.is_none(),
+            status,
+            services,
+        }),
+    )
+}

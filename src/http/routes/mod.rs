@@ -1,0 +1,72 @@
+//! The addresses, one file per family.
+
+pub(super) mod events;
+pub(super) mod health;
+pub(super) mod jobs;
+pub(super) mod metrics;
+pub mod openapi;
+pub(super) mod queue;
+pub(super) mod services;
+pub(super) mod watch;
+
+use axum::{
+    Router,
+    routing::{any, get, post},
+};
+
+use super::{
+    error::{ApiRefusal, Refusal},
+    state::App,
+};
+
+/// Every route. `tests/http_openapi.rs` holds this list against the OpenAPI document.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/api/predict/{service}", any(queue::source))
+        .route("/api/predict/{service}/", any(queue::source))
+        .route("/api/predict/{service}/sink", any(queue::sink))
+        .route("/api/predict/{service}/sink/", any(queue::sink))
+        .route(
+            "/api/predict/{service}/{*path}",
+            any(queue::source_with_path),
+        )
+        .route("/api/services", get(services::list))
+        .route("/api/jobs", get(jobs::list))
+        .route("/api/jobs/{job}", get(jobs::one))
+        .route("/api/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/api/jobs/{job}/retry", post(jobs::retry))
+        .route("/api/events", get(events::stream))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::scrape))
+        .route("/openapi.json", get(openapi::serve))
+        .fallback(not_found)
+        .with_state(app)
+}
+
+/// What connections above the limit get.
+pub fn refusing_router() -> Router {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .fallback(too_many_connections)
+}
+
+async fn too_many_connections() -> ApiRefusal {
+    ApiRefusal(Refusal::new(
+        503,
+        "this server has as many connections as it may have; close some, or raise connections_max",
+    ))
+}
+
+async fn not_found() -> ApiRefusal {
+    ApiRefusal(Refusal::new(
+        404,
+        "there is nothing at this address; GET /openapi.json lists all",
+    ))
+}
+
+/// A time as RFC 3339 text.
+fn time_text(ms: i64) -> String {
+    let since = std::time::Duration::from_millis(ms.max(0) as u64);
+    humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
+}

@@ -1,0 +1,108 @@
+//! Answers for a service whose base model is not in the data folder.
+//!
+//! The service starts and takes entries all the same: each ends in a failure that names the
+//! missing file and what to do, instead of waiting for ever.
+
+use std::time::Instant;
+
+use super::{Answer, Engine, JobInput, reply::Failure, request};
+use crate::{
+    domain::{Problem, Role},
+    job::JobContext,
+};
+
+/// Where a base checkpoint has to lie, below the data folder.
+const BASE_MODEL_FOLDER: &str = "webui/models/Stable-diffusion";
+
+/// Refuses every request of a service that cannot work without a base model.
+#[derive(Debug, Clone)]
+pub struct MissingModelEngine {
+    message: String,
+}
+
+impl MissingModelEngine {
+    /// An engine for a service of this role; `role` is one that needs a base model, such as
+    /// [`Role::Train`] or [`Role::Predict`].
+    pub fn new(role: Role) -> Self {
+        // A role that needs no model has no such engine; the text then says just that.
+        let message = missing_model(role).unwrap_or_else(|| String::from("nothing is missing"));
+        Self { message }
+    }
+}
+
+/// What a service of this role lacks and what to do about it; `None` when it can work.
+pub fn missing_model(role: Role) -> Option<String> {
+    let purpose = match role {
+        Role::Check | Role::Echo => return None,
+        Role::Train => "training a person",
+        Role::Predict | Role::Sd => "making a portrait",
+    };
+    Some(format!(
+        "{purpose} needs a base model, and there is no `.safetensors` file in \
+         `{BASE_MODEL_FOLDER}` of the data folder; this version of photog has no \
+         engine for it yet, so the request cannot succeed"
+    ))
+}
+
+impl Engine for MissingModelEngine {
+    fn run(&mut self, input: &JobInput, _context: &JobContext) -> Answer {
+        let started = Instant::now();
+        let (request_id, members) = request::open(input);
+        let failure = match members {
+            Ok(_) => Failure::new(Problem::BaseModelMissing, self.message.clone()),
+            Err(failure) => failure,
+        };
+        failure.into_answer(&request_id, started)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{domain::Tags, job::CancelToken};
+
+    fn run(role: Role, data: &'static str, tags: Tags) -> (Answer, Value) {
+        let input = JobInput {
+            data: bytes::Bytes::from_static(data.as_bytes()),
+            tags,
+        };
+        let context = JobContext {
+            cancel: CancelToken::default(),
+            deadline: Instant::now() + Duration::from_secs(60),
+            progress: Arc::new(()),
+            device: String::from("cpu"),
+        };
+        let answer = MissingModelEngine::new(role).run(&input, &context);
+        let body = serde_json::from_slice(&answer.body).unwrap();
+        (answer, body)
+    }
+
+    #[test]
+    fn the_answer_names_the_place_of_the_missing_file_and_echoes_the_id() {
+        for role in [Role::Train, Role::Predict] {
+            let (answer, body) = run(role, "{\"request_id\": 91}", Tags::default());
+            assert_eq!(answer.status, 503);
+            assert_eq!(answer.problem, Some(Problem::BaseModelMissing));
+            assert_eq!(body["request_id"], 91);
+            assert_eq!(body["code"], "BASE_MODEL_MISSING");
+            assert_eq!(body["message"], answer.message);
+            assert!(answer.message.contains(BASE_MODEL_FOLDER));
+            assert!(body["cost_time"].is_f64());
+            assert_eq!(body.as_object().unwrap().len(), 4);
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_wrong_anyway_hears_that_first() {
+        let (answer, _) = run(Role::Train, "[]", Tags::default());
+        assert_eq!(answer.problem, Some(Problem::InvalidJson));
+        let tags = Tags::default().with("taskType", "command");
+        let (answer, body) = run(Role::Predict, "{\"request_id\": \"a\"}", tags);
+        assert_eq!(answer.problem, Some(Problem::UnsupportedTaskType));
+        assert_eq!(body["request_id"], "a");
+    }
+}

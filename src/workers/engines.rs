@@ -1,0 +1,53 @@
+//! Which engine works for which role.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use crate::{
+    domain::{Role, ServiceSpec},
+    fetch::{Fetcher, NetworkPolicy},
+    pipeline::{CheckEngine, EchoEngine, Engine, MissingModelEngine},
+    store::{BucketFolder, Mounts, StoreError},
+};
+
+/// What engines need from the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct EngineSettings {
+    /// Folder below which buckets lie that have no folder of their own.
+    pub data_root: PathBuf,
+    /// Local folders of buckets.
+    pub buckets: Vec<BucketFolder>,
+    /// Which hosts pictures are fetched from.
+    pub network: NetworkPolicy,
+}
+
+/// Makes engines; one for each slot.
+#[derive(Debug, Clone)]
+pub struct Engines(Arc<HashMap<String, Fetcher>>);
+
+impl Engines {
+    /// Prepares what the engines of these services share. Makes the folders of their mounts.
+    pub fn new(services: &[ServiceSpec], settings: &EngineSettings) -> Result<Self, StoreError> {
+        let fetcher = |spec: &ServiceSpec| {
+            let mounts = Mounts::new(&spec.mounts, &settings.buckets, &settings.data_root)?;
+            Ok((
+                spec.name.clone(),
+                Fetcher::new(mounts, settings.network.clone()),
+            ))
+        };
+        let fetchers = services
+            .iter()
+            .map(fetcher)
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Self(Arc::new(fetchers)))
+    }
+
+    /// A new engine for a slot of this service; `None` for a service without a worker.
+    pub fn make(&self, spec: &ServiceSpec) -> Option<Box<dyn Engine>> {
+        let role = spec.role?;
+        Some(match role {
+            Role::Check => Box::new(CheckEngine::new(self.0.get(&spec.name)?.clone())),
+            Role::Echo => Box::new(EchoEngine::new(spec.echo)),
+            Role::Train | Role::Predict | Role::Sd => Box::new(MissingModelEngine::new(role)),
+        })
+    }
+}
