@@ -127,8 +127,10 @@ fn idle_connections_are_closed() {
 fn a_stop_is_not_held_up_by_a_full_house() {
     let mut photog = Photog::start(QUEUE, &[ONE_CONNECTION]);
     let mut half = photog.connect();
-    half.write_all(b"POST /api/predict/queue_try HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
-        .unwrap();
+    half.write_all(
+        b"POST /api/predict/queue_try HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n",
+    )
+    .unwrap();
     until("the only place is taken", || {
         photog.status("GET", "/api/services", &[]) == 503
     });
