@@ -32,8 +32,6 @@ const WRITTEN: [&str; 9] = [
 ];
 /// Longest Rust file in lines, tests included: beyond it a file has more than one idea.
 const FILE_LINES_MAX: usize = 600;
-/// Longer files, each with the reason why it may be so. None at present.
-const LONG_FILES: [(&str, &str); 0] = [];
 
 #[test]
 fn modules_use_exactly_what_the_table_says() {
@@ -94,20 +92,13 @@ fn libraries_are_known_to_their_modules_only() {
 
 #[test]
 fn files_hold_one_idea() {
-    let mut long: BTreeMap<String, usize> = WRITTEN
+    let long: BTreeMap<String, usize> = WRITTEN
         .into_iter()
         .flat_map(texts)
         .filter(|(path, _)| is_rust(path))
         .map(|(path, text)| (path, text.lines().count()))
         .filter(|(_, lines)| *lines > FILE_LINES_MAX)
         .collect();
-    for (path, reason) in LONG_FILES {
-        let lines = long.remove(path);
-        assert!(
-            lines.is_some(),
-            "{path} is short enough now; take it off the list ({reason})"
-        );
-    }
     assert!(
         long.is_empty(),
         "files over {FILE_LINES_MAX} lines: {long:?}; cut each along an idea"
