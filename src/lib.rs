@@ -144,6 +144,7 @@ pub mod fetch;
 pub mod http;
 pub mod imaging;
 pub mod job;
+pub mod models;
 pub mod observe;
 pub mod pipeline;
 pub mod queue;
