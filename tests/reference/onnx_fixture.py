@@ -33,7 +33,7 @@ class Graph:
         self.opset = opset
         self.random = np.random.default_rng(zlib.crc32(name.encode()))
         self.nodes, self.initializers = [], []
-        self.inputs, self.outputs, self.values = [], [], {}
+        self.inputs, self.outputs, self.spans, self.values = [], [], {}, {}
         self._count = 0
 
     def input(self, name, shape, free=None, low=None, high=None):
@@ -43,6 +43,7 @@ class Graph:
         """
         dims = [(free or {}).get(axis, size) for axis, size in enumerate(shape)]
         self.inputs.append(helper.make_tensor_value_info(name, FLOAT, dims))
+        self.spans[name] = low, high
         self.values[name] = self.numbers(shape, low, high)
         return name
 
@@ -91,7 +92,7 @@ class Graph:
         """One node; gives the name of its output, or a list of names when there are several."""
         names = [self.fresh(operator.lower()) for _ in range(outputs)]
         self.nodes.append(
-            helper.make_node(operator, list(inputs), names, name=self.fresh("node"), **attributes)
+            helper.make_node(operator, list(inputs), names, name=self.fresh("n"), **attributes)
         )
         return names[0] if outputs == 1 else names
 
