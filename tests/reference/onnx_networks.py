@@ -84,10 +84,12 @@ class Net(Graph):
         return self.node("Resize", x, self.floats(), self.floats(), sizes, **attributes)
 
     def rows_of(self, x, columns, perm, first):
-        """Every pixel's values as rows of `columns`."""
+        """Every pixel's values as rows of `columns`, below the sizes `first`: computed or known."""
         moved = self.node("Transpose", x, perm=perm)
-        sizes = self.node("Concat", first, self.ints(-1), self.ints(columns), axis=0) \
-            if isinstance(first, str) else self.ints(*first, -1, columns)
+        if isinstance(first, str):
+            sizes = self.node("Concat", first, self.ints(-1), self.ints(columns), axis=0)
+        else:
+            sizes = self.ints(*first, -1, columns)
         return self.node("Reshape", moved, sizes)
 
 

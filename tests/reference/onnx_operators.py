@@ -513,7 +513,7 @@ def shapes():
     one("dropout_opset_10", "Dropout", (2, 3), opset=10, ratio=0.4)
     one("dropout_opset_13", "Dropout", (2, 3), number(0.4), opset=13)
     with fixture.case("several_inputs_and_outputs") as g:
-        # An output that is an input as well, one that is given twice, and nodes that nobody reads.
+        # An output that another node reads as well, and a node whose output nobody reads.
         a, b = g.input("a", (2, 3)), g.input("b", (3,))
         g.node("Relu", a)
         total = g.node("Add", a, b)
