@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+import samples
 from photog_process import Photog
 from services import echo_job, echo_service, queue_service
 
@@ -55,15 +56,21 @@ def start_shared(tmp_path_factory):
 
 @pytest.fixture
 def start(tmp_path_factory):
-    """Starts servers that live as long as the test: `start(service, ..., environment={...})`."""
+    """Starts servers that live as long as the test: `start(service, ..., environment={...})`.
+
+    With `models=True` the real networks lie in the data folder; without the test data the test is
+    then skipped.
+    """
     yield from _starter(tmp_path_factory)
 
 
 def _starter(tmp_path_factory):
     mine = []
 
-    def start(*services, environment=None):
+    def start(*services, environment=None, models=False):
         server = Photog(tmp_path_factory.mktemp("photog"), services, environment)
+        if models:
+            samples.install_models(server.data_folder)
         mine.append(server)
         _servers.append(server)
         return server.start()

@@ -25,6 +25,7 @@ class Photog:
     def __init__(self, folder, services=(), environment=None):
         """`services` are JSON objects; without any the program starts its built-in services."""
         self.folder = folder
+        self.data_folder = folder / "data"
         self.environment = environment or {}
         self.stderr_path = folder / "stderr.log"
         self.host = "127.0.0.1"
@@ -46,7 +47,7 @@ class Photog:
         """Starts the program, on the port of an earlier start if there was one."""
         command = [os.environ["PHOTOG_BIN"], "serve"]
         command += ["--listen", f"{self.host}:{self.port}"]
-        command += ["--data-dir", str(self.folder / "data"), "--token", self.token]
+        command += ["--data-dir", str(self.data_folder), "--token", self.token]
         for path in self.service_files:
             command += ["--service", str(path)]
         with self.stderr_path.open("ab") as stderr:

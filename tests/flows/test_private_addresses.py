@@ -1,16 +1,13 @@
 """Picture addresses that lead into private networks or to this machine's files."""
 
 import contextlib
-import json
 import select
 import socket
 
 import pytest
 
+from checking import NO_FACE, UNREACHABLE, check
 from pictures import png
-from waiting import until
-
-USABLE, UNREACHABLE = 1, 2
 
 CHECK_WITH_MOUNT = {
     "metadata": {"name": "photog_check", "type": "Async", "instance": 1, "photog_role": "check"},
@@ -39,14 +36,15 @@ def trap_6():
         yield listener
 
 
+@pytest.fixture
+def photog(start):
+    """The built-in services, with the networks without which no picture is asked for."""
+    return start(models=True)
+
+
 def verdicts(server, images):
-    """The verdict on each address, in order."""
-    body = json.dumps({"request_id": 1, "images": images})
-    _, request_id = server.client("photog_check").put(body)
-    sink = server.client("photog_check/sink")
-    [frame] = until(lambda: sink.get(request_id=request_id, timeout="1s"), 80)
-    answer = json.loads(frame.data)
-    assert answer["code"] == "OK"
+    """The verdict on each address."""
+    answer = check(server, images)
     return {verdict["url"]: verdict["code"] for verdict in answer["check_results"]}
 
 
@@ -55,7 +53,7 @@ def untouched(listener):
     return select.select([listener], [], [], 0)[0] == []
 
 
-def test_every_spelling_of_loopback_is_refused_without_a_connection(start, trap, trap_6):
+def test_every_spelling_of_loopback_is_refused_without_a_connection(photog, trap, trap_6):
     """Names, decimal, octal, hexadecimal, short and IPv6 forms: verdict 2 and no connection."""
     port = trap.getsockname()[1]
     hosts = [
@@ -71,13 +69,13 @@ def test_every_spelling_of_loopback_is_refused_without_a_connection(start, trap,
         port_6 = trap_6.getsockname()[1]
         images += [f"http://[::1]:{port_6}/a.png", f"http://[0:0:0:0:0:0:0:1]:{port_6}/a.png"]
         images += [f"http://[::]:{port_6}/a.png"]
-    found = verdicts(start(), images)
+    found = verdicts(photog, images)
     assert {image: code for image, code in found.items() if code != UNREACHABLE} == {}
     assert untouched(trap)
     assert trap_6 is None or untouched(trap_6)
 
 
-def test_private_networks_are_refused(start):
+def test_private_networks_are_refused(photog):
     """Private, link-local, shared, multicast and reserved ranges, and the cloud's metadata host."""
     hosts = [
         "10.0.0.1", "10.255.255.254", "172.16.0.1", "172.31.255.254", "192.168.0.1", "100.64.0.1",
@@ -88,11 +86,11 @@ def test_private_networks_are_refused(start):
         "224.0.0.1", "240.0.0.1", "255.255.255.255", "100.100.100.200",
     ]  # fmt: skip
     images = [f"http://{host}/latest/meta-data/" for host in hosts]
-    found = verdicts(start(), images)
+    found = verdicts(photog, images)
     assert {image: code for image, code in found.items() if code != UNREACHABLE} == {}
 
 
-def test_files_of_this_machine_are_not_read(start, tmp_path):
+def test_files_of_this_machine_are_not_read(photog, tmp_path):
     """Paths outside the mounts are unreachable: never opened, not even judged as unreadable."""
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"no picture")
@@ -104,13 +102,13 @@ def test_files_of_this_machine_are_not_read(start, tmp_path):
         "ftp://127.0.0.1/a.png", "gopher://127.0.0.1/a.png", "dict://127.0.0.1:11211/", "jar:file:///x",
         "", " ", "http://", "https:///a.png", "http://:80/", "http://[::1", "http://a b/", "\x00",
     ]  # fmt: skip
-    found = verdicts(start(), images)
+    found = verdicts(photog, images)
     assert {image: code for image, code in found.items() if code != UNREACHABLE} == {}
 
 
 def test_files_below_the_mount_are_read_and_links_out_of_it_are_not(start):
-    """A picture below the mount is judged; a symbolic link does not open what lies outside."""
-    server = start(CHECK_WITH_MOUNT)
+    """A picture below the mount is judged (nobody is on it); a link does not open what lies outside."""
+    server = start(CHECK_WITH_MOUNT, models=True)
     mount = server.folder / "data" / "examplebucket"
     mount.mkdir(parents=True, exist_ok=True)
     (mount / "good.png").write_bytes(png(513, 513))
@@ -127,7 +125,7 @@ def test_files_below_the_mount_are_read_and_links_out_of_it_are_not(start):
         "/photog_oss/missing.png", "/photog_oss/", "/photog_oss",
     ]  # fmt: skip
     found = verdicts(server, inside + leading_out)
-    assert {address: found[address] for address in inside} == dict.fromkeys(inside, USABLE)
+    assert {address: found[address] for address in inside} == dict.fromkeys(inside, NO_FACE)
     assert {address: found[address] for address in leading_out} == dict.fromkeys(
         leading_out, UNREACHABLE
     )

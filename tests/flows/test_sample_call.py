@@ -26,8 +26,8 @@ def result(server, name, request_id):
     return until(lambda: sink.get(request_id=request_id, timeout="1s"), 60)[0]
 
 
-def test_the_sample_call_runs_as_printed_and_is_answered(photog):
-    """The sample prints index, request id and attributes, and its photos get their verdicts."""
+def run_sample(photog):
+    """Runs the sample as printed, judges what it prints and gives the entry of its answer."""
     run = subprocess.run(
         [sys.executable, SAMPLE, f"{photog.host}:{photog.port}", photog.token],
         capture_output=True,
@@ -46,7 +46,14 @@ def test_the_sample_call_runs_as_printed_and_is_answered(photog):
     assert attributes["stream.length"] in ("0", "1")
 
     frame = result(photog, "photog_check", request_id)
-    assert dict(frame.tags) == {"requestId": request_id, "taskType": "query"}
+    assert frame.tags["requestId"] == request_id
+    return frame
+
+
+def test_the_sample_call_runs_as_printed_and_is_answered(start):
+    """The sample prints index, request id and attributes, and its photos get their verdicts."""
+    frame = run_sample(start(models=True))
+    assert dict(frame.tags) == {"requestId": frame.tags["requestId"], "taskType": "query"}
     answer = json.loads(frame.data)
     assert (answer["code"], answer["message"]) == ("OK", "success")
     assert answer["request_id"] == 12345 and isinstance(answer["request_id"], int)
@@ -56,6 +63,16 @@ def test_the_sample_call_runs_as_printed_and_is_answered(photog):
     assert answer["check_results"] == [
         {"url": "xx.jpg", "code": 2, "frontal": False, "message": "image download failed"}
     ] * 2
+
+
+def test_on_a_fresh_machine_the_sample_call_is_told_what_is_missing(photog):
+    """Without a face detector the same call runs, and its answer says which file to bring."""
+    frame = run_sample(photog)
+    answer = json.loads(frame.data)
+    assert answer["code"] not in ("OK", "INTERNAL_ERROR")
+    assert "face-detector" in answer["message"]
+    assert answer["request_id"] == 12345 and isinstance(answer["request_id"], int)
+    assert frame.tags["lastCode"] == "503"
 
 
 def test_a_request_id_keeps_its_json_type(photog):

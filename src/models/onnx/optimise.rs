@@ -1,0 +1,189 @@
+//! What can be computed once, when a network is loaded, instead of at each run.
+
+use burn::backend::Flex;
+use burn::backend::flex::FlexDevice;
+
+use super::execute::Place;
+use super::graph::{Graph, Node, ValueId};
+use super::host::{Host, HostData};
+use super::kernels::plain;
+use super::operator::{Operator, Unary};
+use super::spec::Activation;
+use super::value::{Inputs, Value};
+use crate::models::ModelError;
+
+/// Largest tensor that is computed at load and kept.
+const MAX_FOLDED: usize = 1 << 22;
+
+/// Computes what depends on nothing but constants, and lets normalisations by given statistics
+/// disappear in the convolutions before them.
+pub fn optimise(graph: Graph) -> Result<Graph, ModelError> {
+    let mut graph = fold_constants(graph)?;
+    fold_normalisations(&mut graph);
+    Ok(graph.pruned())
+}
+
+fn fold_constants(mut graph: Graph) -> Result<Graph, ModelError> {
+    let device = FlexDevice;
+    let store = Default::default();
+    let place = Place::<Flex> { device: &device, store: &store };
+    let nodes = std::mem::take(&mut graph.nodes);
+    for node in nodes {
+        let constant = node.inputs.iter().flatten().all(|&id| graph.constants[id].is_some());
+        // These wait for their picture even where their weights are all constant.
+        let heavy = matches!(node.operator, Operator::Conv { .. } | Operator::BatchNormalization { .. });
+        if !constant || heavy {
+            graph.nodes.push(node);
+            continue;
+        }
+        let values: Vec<Option<Value<Flex>>> = node
+            .inputs
+            .iter()
+            .map(|id| id.and_then(|id| graph.constants[id].clone()).map(Value::Host))
+            .collect();
+        let inputs = Inputs(values.iter().map(Option::as_ref).collect());
+        let results = place
+            .execute(&node.operator, &inputs, node.outputs.len())
+            .and_then(|values| values.into_iter().map(kept).collect::<Result<Vec<Host>, String>>())
+            .map_err(|reason| ModelError::Refused {
+                file: graph.file.clone(),
+                reason: format!("{} ({}): {reason}", node.name, node.kind),
+            })?;
+        for (id, host) in node.outputs.iter().zip(results) {
+            if let Some(id) = id {
+                graph.constants[*id] = Some(host);
+            }
+        }
+    }
+    Ok(graph)
+}
+
+fn kept(value: Value<Flex>) -> Result<Host, String> {
+    let shape = value.sizes();
+    let host = match value {
+        Value::Device(tensor) => {
+            Host::new(shape, HostData::Floats(plain::download::<Flex>(tensor)?))
+        }
+        other => other.host().cloned().unwrap_or_else(|| Host::ints(vec![])),
+    };
+    if host.len() > MAX_FOLDED {
+        return Err(format!("it would make a constant of {} numbers", host.len()));
+    }
+    Ok(host)
+}
+
+/// Scale and shift of a normalisation by given statistics:
+/// `y = gamma (x - mean) / sqrt(variance + epsilon) + beta`.
+pub fn scale_shift(graph: &Graph, node: &Node, epsilon: f32) -> Option<(Vec<f32>, Vec<f32>)> {
+    let values = |input| graph.constant(node, input)?.as_floats().ok();
+    let (gamma, beta, mean, variance) = (values(1)?, values(2)?, values(3)?, values(4)?);
+    let count = gamma.len();
+    if [beta.len(), mean.len(), variance.len()] != [count; 3] || count == 0 {
+        return None;
+    }
+    // In double precision: these numbers replace four that were rounded one by one.
+    let scale: Vec<f64> = gamma
+        .iter()
+        .zip(variance)
+        .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + f64::from(epsilon)).sqrt())
+        .collect();
+    let shift = beta.iter().zip(mean).zip(&scale);
+    let shift = shift.map(|((&beta, &mean), scale)| (f64::from(beta) - f64::from(mean) * scale) as f32);
+    Some((shift.collect(), scale.iter().map(|&scale| scale as f32).collect()))
+        .map(|(shift, scale): (Vec<f32>, Vec<f32>)| (scale, shift))
+}
+
+fn fold_normalisations(graph: &mut Graph) {
+    let uses = graph.uses();
+    let mut producers: Vec<Option<usize>> = vec![None; graph.constants.len()];
+    for (index, node) in graph.nodes.iter().enumerate() {
+        node.outputs.iter().flatten().for_each(|&id| producers[id] = Some(index));
+    }
+    let mut dropped = vec![false; graph.nodes.len()];
+    for index in 0..graph.nodes.len() {
+        let node = &graph.nodes[index];
+        let Operator::BatchNormalization { epsilon } = node.operator else { continue };
+        let Some(input) = node.inputs.first().copied().flatten() else { continue };
+        let Some(producer) = producers[input] else { continue };
+        let conv = &graph.nodes[producer];
+        if uses[input] != 1 || !matches!(conv.operator, Operator::Conv { .. }) {
+            continue;
+        }
+        let Some((scale, shift)) = scale_shift(graph, node, epsilon) else { continue };
+        let Some((weights, bias)) = scaled(graph, conv, &scale, &shift) else { continue };
+        let output = node.outputs[0];
+        let (weights, bias) = (graph.add_value(Some(weights)), graph.add_value(Some(bias)));
+        let conv = &mut graph.nodes[producer];
+        conv.inputs.truncate(1);
+        conv.inputs.extend([Some(weights), Some(bias)]);
+        conv.outputs = vec![output];
+        if let Some(output) = output {
+            producers[output] = Some(producer);
+        }
+        dropped[index] = true;
+    }
+    let mut dropped = dropped.into_iter();
+    graph.nodes.retain(|_| !dropped.next().unwrap_or(false));
+}
+
+/// Weights and bias of a convolution whose outputs are scaled and shifted afterwards.
+fn scaled(graph: &Graph, conv: &Node, scale: &[f32], shift: &[f32]) -> Option<(Host, Host)> {
+    let weights = graph.constant(conv, 1)?;
+    let outputs = *weights.shape.first()?;
+    if outputs != scale.len() || outputs == 0 {
+        return None;
+    }
+    let bias = match conv.inputs.get(2).copied().flatten() {
+        None => vec![0.0; outputs],
+        Some(_) => graph.constant(conv, 2)?.as_floats().ok()?.to_vec(),
+    };
+    if bias.len() != outputs {
+        return None;
+    }
+    let mut numbers = weights.as_floats().ok()?.to_vec();
+    let each = numbers.len() / outputs;
+    if each == 0 {
+        return None;
+    }
+    for (part, scale) in numbers.chunks_exact_mut(each).zip(scale) {
+        part.iter_mut().for_each(|number| *number *= scale);
+    }
+    let bias: Vec<f32> =
+        bias.iter().zip(scale).zip(shift).map(|((bias, scale), shift)| bias * scale + shift).collect();
+    Some((
+        Host::new(weights.shape.clone(), HostData::Floats(numbers)),
+        Host::new(vec![outputs], HostData::Floats(bias)),
+    ))
+}
+
+/// The activation that a node applies to maps of so many channels, if it is one.
+pub fn activation(graph: &Graph, node: &Node, channels: usize) -> Option<Activation> {
+    let number = |input: usize, default: f32| match node.inputs.get(input).copied().flatten() {
+        None => Some(default),
+        Some(_) => match graph.constant(node, input)?.as_floats().ok()? {
+            [value] => Some(*value),
+            _ => None,
+        },
+    };
+    match &node.operator {
+        Operator::Unary(Unary::Relu) => Some(Activation::RELU),
+        Operator::Unary(Unary::LeakyRelu(slope)) => Some(Activation::Slope(vec![*slope])),
+        Operator::Clip { low, high } => Some(Activation::Clip(number(1, *low)?, number(2, *high)?)),
+        Operator::PRelu => {
+            let slopes = graph.constant(node, 1)?;
+            let per_channel = matches!(slopes.shape.as_slice(), [c, 1, 1] | [1, c, 1, 1] if *c == channels);
+            (slopes.len() == 1 || per_channel)
+                .then(|| Some(Activation::Slope(slopes.as_floats().ok()?.to_vec())))?
+        }
+        _ => None,
+    }
+}
+
+/// The nodes that use each value.
+pub fn consumers(graph: &Graph) -> Vec<Vec<usize>> {
+    let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); graph.constants.len()];
+    for (index, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().flatten().for_each(|&id: &ValueId| consumers[id].push(index));
+    }
+    consumers
+}
