@@ -35,6 +35,7 @@
 //! - [`queue`]: durable queues and the list of jobs.
 //! - [`imaging`]: from the bytes of a file to upright RGB pixels.
 //! - [`fetch`]: from the address of a picture to its bytes, with a guard around private networks.
+//! - [`models`]: which networks there are, and how they run.
 //! - [`services`]: EAS service JSON in, a checked [`domain::ServiceSpec`] out.
 //! - [`scheduler`]: how many slots each service should have, as a pure function.
 //! - [`pipeline`]: what a job does; one engine per role.
@@ -70,6 +71,7 @@
 //! | `queue` | `domain`, `observe` | HTTP, payloads, how many slots there are |
 //! | `imaging` | nothing | files, addresses, what a picture shows |
 //! | `fetch` | `domain`, `job`, `store`, `imaging` | what a picture is for |
+//! | `models` | `store` | jobs, requests, HTTP |
 //! | `services` | `domain` | I/O, the machine beyond the numbers it is given |
 //! | `scheduler` | `domain` | threads, I/O, clocks, payloads |
 //! | `pipeline` | `domain`, `job`, `imaging`, `fetch` | queues, HTTP, the slot it runs in |
@@ -86,7 +88,8 @@
 //! | `axum`, `hyper`, `hyper_util`, `utoipa`, `prost` | `http` |
 //! | `image` | `imaging` |
 //! | `ureq` | `fetch` |
-//! | `toml` | `config` |
+//! | `toml` | `config`, `models` |
+//! | `indicatif` | `cli` |
 //! | `prometheus_client` | `observe`, `http` |
 //! | `tracing_subscriber`, `sd_notify` | `observe` |
 //! | `anyhow`, `clap_complete` | `cli` |

@@ -1,0 +1,424 @@
+//! Lists of networks: what is read from them, what is refused, and which file is taken.
+
+use std::fs;
+
+use super::*;
+
+/// A list with one embedding whose fields can be exchanged.
+fn list(changes: &[(&str, &str)]) -> String {
+    let mut fields = vec![
+        ("name", "\"mine\""),
+        ("role", "\"face-embedding\""),
+        ("file", "\"mine.onnx\""),
+        ("about", "\"a network\""),
+        ("license", "\"MIT\""),
+        (
+            "preprocess",
+            "{ size = [8, 8], mean = [0, 0, 0], scale = [1, 1, 1], order = \"rgb\" }",
+        ),
+        ("embedding_length", "3"),
+        ("thresholds", "{ same_person = 0.5 }"),
+    ];
+    for (name, value) in changes {
+        fields.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            fields.push((name, value));
+        }
+    }
+    let lines: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}\n"))
+        .collect();
+    format!("[[model]]\n{}", lines.concat())
+}
+
+fn refusal(text: &str) -> String {
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(OWN_LIST), text).unwrap();
+    match Catalog::load(home.path()) {
+        Err(error) => error.to_string(),
+        Ok(_) => panic!("it was taken: {text}"),
+    }
+}
+
+#[test]
+fn the_built_in_list_has_every_role_and_a_way_to_get_the_two_that_are_needed() {
+    let catalog = Catalog::built_in();
+    for role in Role::ALL {
+        assert!(catalog.entries().iter().any(|entry| entry.role == role));
+        let hint = how_to_get(role);
+        assert!(
+            hint.contains("photog models import") && hint.contains(MODEL_FOLDER),
+            "{hint}"
+        );
+    }
+    assert_eq!(
+        catalog.downloadable(Role::FaceDetector).unwrap().name,
+        "yunet"
+    );
+    assert_eq!(
+        catalog.downloadable(Role::FaceEmbedding).unwrap().name,
+        "sface"
+    );
+    assert!(how_to_get(Role::FaceDetector).contains("photog models pull yunet"));
+    assert!(
+        catalog
+            .entries()
+            .iter()
+            .all(|entry| !catalog.is_own(&entry.name))
+    );
+}
+
+#[test]
+fn a_file_that_may_be_used_for_research_only_is_never_fetched() {
+    for entry in Catalog::built_in().entries() {
+        let is_open = ["MIT", "Apache-2.0"].contains(&entry.license.as_str());
+        assert!(is_open || entry.url.is_none(), "{}", entry.name);
+    }
+}
+
+#[test]
+fn preparations_are_those_of_the_networks_sources() {
+    let catalog = Catalog::built_in();
+    let mobile = &catalog.find("mobilefacenet").unwrap().preprocess;
+    for (channel, (mean, deviation)) in [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]
+        .into_iter()
+        .enumerate()
+    {
+        for value in [0.0_f32, 17.0, 255.0] {
+            let ours = (value - mobile.mean[channel]) * mobile.scale[channel];
+            let theirs = (value / 255.0 - mean) / deviation;
+            assert!((ours - theirs).abs() < 1e-5, "{channel}: {ours} {theirs}");
+        }
+    }
+    let arcface = &catalog.find("arcface-w600k-r50").unwrap().preprocess;
+    assert!(
+        (255.0 - arcface.mean[0])
+            .mul_add(arcface.scale[0], -1.0)
+            .abs()
+            < 1e-6
+    );
+}
+
+#[test]
+fn the_operators_list_goes_first_and_overrides_by_name() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(Catalog::load(home.path()).unwrap(), Catalog::built_in());
+    let text = list(&[]) + &list(&[("name", "\"sface\""), ("file", "\"other.onnx\"")]);
+    fs::write(home.path().join(OWN_LIST), text).unwrap();
+    let catalog = Catalog::load(home.path()).unwrap();
+    let names: Vec<_> = catalog.entries().iter().map(|entry| &*entry.name).collect();
+    assert_eq!(names[..2], ["mine", "sface"]);
+    assert_eq!(names.len(), Catalog::built_in().entries().len() + 1);
+    assert_eq!(catalog.find("sface").unwrap().file, "other.onnx");
+    assert!(catalog.is_own("mine") && catalog.is_own("sface"));
+    assert!(!catalog.is_own("yunet") && !catalog.is_own("nothing"));
+}
+
+#[test]
+fn the_first_file_of_a_role_that_is_there_is_taken() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = Catalog::built_in();
+    assert_eq!(catalog.present(Role::FaceEmbedding, home.path()), None);
+    fs::create_dir_all(home.path().join(MODEL_FOLDER)).unwrap();
+    let put = |name: &str| {
+        fs::write(catalog.find(name).unwrap().path(home.path()), "x").unwrap();
+    };
+    let taken = || {
+        let (entry, path) = catalog.present(Role::FaceEmbedding, home.path()).unwrap();
+        assert!(path.is_file());
+        entry.name.clone()
+    };
+    put("arcface-w600k-r50");
+    assert_eq!(taken(), "arcface-w600k-r50");
+    put("mobilefacenet");
+    assert_eq!(taken(), "mobilefacenet");
+    assert_eq!(catalog.present(Role::FaceDetector, home.path()), None);
+    fs::create_dir(catalog.find("yunet").unwrap().path(home.path())).unwrap();
+    assert_eq!(
+        catalog.present(Role::FaceDetector, home.path()),
+        None,
+        "a folder is no file"
+    );
+}
+
+#[test]
+fn a_field_that_is_unknown_missing_or_of_the_wrong_type_is_refused_with_the_entry() {
+    let cases: [(&[(&str, &str)], &str); 7] = [
+        (&[("lisense", "\"MIT\"")], "lisense"),
+        (&[("license", "")], "license"),
+        (&[("role", "\"face-swap\"")], "face-swap"),
+        (&[("size", "-1")], "-1"),
+        (&[("thresholds", "{ same_preson = 0.5 }")], "same_preson"),
+        (
+            &[(
+                "preprocess",
+                "{ size = [8], mean = [0, 0, 0], scale = [1, 1, 1], order = \"rgb\" }",
+            )],
+            "length",
+        ),
+        (&[("embedding_length", "\"3\"")], "integer"),
+    ];
+    for (changes, word) in cases {
+        let text = refusal(&list(changes));
+        assert!(
+            text.contains("entry `mine`") && text.contains(word) && text.contains(OWN_LIST),
+            "{word}: {text}"
+        );
+    }
+}
+
+#[test]
+fn values_out_of_bounds_are_refused_with_the_field() {
+    let preprocess = |size: &str, mean: &str, scale: &str| {
+        format!("{{ size = {size}, mean = {mean}, scale = {scale}, order = \"bgr\" }}")
+    };
+    let ones = "[1, 1, 1]";
+    let long = format!("\"{}.onnx\"", "x".repeat(300));
+    let cases: Vec<(&str, String, &str)> = vec![
+        ("name", "\"Mine\"".into(), "entry `Mine`: `name`"),
+        ("name", "\"\"".into(), "`name`"),
+        ("name", "\"a/b\"".into(), "`name`"),
+        ("name", "\"a\\u001bb\"".into(), "entry `ab`: `name`"),
+        ("file", "\"../mine.onnx\"".into(), "`file`"),
+        ("file", "\"a/mine.onnx\"".into(), "`file`"),
+        ("file", "\"a\\\\mine.onnx\"".into(), "`file`"),
+        ("file", "\"mine.bin\"".into(), "`file`"),
+        ("file", "\".onnx\"".into(), "`file`"),
+        ("file", "\".hidden.onnx\"".into(), "`file`"),
+        ("file", "\"a\\u0000.onnx\"".into(), "`file`"),
+        ("file", long, "`file`"),
+        ("about", "\"two\\nlines\"".into(), "`about`"),
+        ("url", "\"file:///etc/passwd\"".into(), "`url`"),
+        ("url", "\"https://a b\"".into(), "`url`"),
+        ("size", "0".into(), "`size`"),
+        ("size", "9000000000000".into(), "`size`"),
+        ("sha256", "\"abc\"".into(), "`sha256`"),
+        ("sha256", format!("\"{}\"", "g".repeat(64)), "`sha256`"),
+        ("embedding_length", "0".into(), "`embedding_length`"),
+        ("embedding_length", "5000".into(), "`embedding_length`"),
+        (
+            "embedding_length",
+            String::new(),
+            "`embedding_length` is missing",
+        ),
+        (
+            "thresholds",
+            String::new(),
+            "`thresholds.same_person` is missing",
+        ),
+        (
+            "thresholds",
+            "{ same_person = 1.5 }".into(),
+            "`thresholds.same_person`",
+        ),
+        (
+            "thresholds",
+            "{ same_person = nan }".into(),
+            "`thresholds.same_person`",
+        ),
+        (
+            "thresholds",
+            "{ same_person = 0.5, score = 0.5 }".into(),
+            "`thresholds.score` has no meaning",
+        ),
+        ("detector", "\"yunet\"".into(), "`detector` has no meaning"),
+        (
+            "preprocess",
+            preprocess("[0, 8]", ones, ones),
+            "`preprocess.size`",
+        ),
+        (
+            "preprocess",
+            preprocess("[8, 5000]", ones, ones),
+            "`preprocess.size`",
+        ),
+        (
+            "preprocess",
+            preprocess("[8, 8]", "[1, inf, 1]", ones),
+            "`preprocess.mean`",
+        ),
+        (
+            "preprocess",
+            preprocess("[8, 8]", ones, "[1, 0, 1]"),
+            "`preprocess.scale`",
+        ),
+        (
+            "preprocess",
+            preprocess("[8, 8]", ones, "[1, 1, nan]"),
+            "`preprocess.scale`",
+        ),
+        (
+            "preprocess",
+            preprocess("[8, 8]", ones, "[1, 1, 1e300]"),
+            "`preprocess.scale`",
+        ),
+        (
+            "preprocess",
+            String::from("{ mean = [0, 0, 0], scale = [1, 1, 1], order = \"rgb\" }"),
+            "`preprocess.size` is missing",
+        ),
+    ];
+    for (field, value, word) in cases {
+        let text = refusal(&list(&[(field, &value)]));
+        assert!(text.contains(word), "{field} = {value}: {text}");
+        assert!(!text.contains(char::is_control), "{text}");
+    }
+}
+
+#[test]
+fn broken_lists_are_refused_with_the_place() {
+    let cases = [
+        (list(&[]) + "x = \n", "line 10"),
+        (String::from("models = []\n"), "`models`"),
+        (String::from("[model]\nname = \"mine\"\n"), "[[model]]"),
+        (
+            list(&[]) + &list(&[("file", "\"b.onnx\"")]),
+            "`mine` is there twice",
+        ),
+        (list(&[]) + &list(&[("name", "\"b\"")]), "`mine.onnx`"),
+        (String::from("[[model]]\n"), "entry 1"),
+        ("#".repeat(2 << 20), "larger"),
+    ];
+    for (text, word) in cases {
+        let text = refusal(&text);
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let home = tempfile::tempdir().unwrap();
+    fs::create_dir(home.path().join(OWN_LIST)).unwrap();
+    assert!(matches!(
+        Catalog::load(home.path()),
+        Err(CatalogError::Read { .. })
+    ));
+}
+
+#[test]
+fn hashes_may_be_written_in_capitals() {
+    let text = list(&[("sha256", &format!("\"{}\"", "AB".repeat(32)))]);
+    let entries = read::entries(&text).unwrap();
+    assert_eq!(entries[0].sha256.as_deref(), Some(&*"ab".repeat(32)));
+}
+
+#[test]
+fn a_pin_holds_until_it_is_taken_out() {
+    let home = tempfile::tempdir().unwrap();
+    let entry = &read::entries(&list(&[])).unwrap()[0];
+    let first = Identity {
+        size: 3,
+        sha256: "ab".repeat(32),
+    };
+    let second = Identity {
+        size: 3,
+        sha256: "cd".repeat(32),
+    };
+    let lock = Lock::load(home.path()).unwrap();
+    assert_eq!(lock.expected(entry).check(&first), Ok(()));
+    Lock::pin(home.path(), entry, &first).unwrap();
+    let lock = Lock::load(home.path()).unwrap();
+    assert_eq!(lock.expected(entry).check(&first), Ok(()));
+    let text = lock.expected(entry).check(&second).unwrap_err();
+    assert!(
+        text.contains(LOCK_FILE) && text.contains(&first.sha256),
+        "{text}"
+    );
+    // An entry of that name with another file is another network.
+    let other = Entry {
+        file: String::from("other.onnx"),
+        ..entry.clone()
+    };
+    assert_eq!(lock.expected(&other).sha256, None);
+    fs::remove_file(home.path().join(LOCK_FILE)).unwrap();
+    let lock = Lock::load(home.path()).unwrap();
+    assert_eq!(lock.expected(entry).check(&second), Ok(()));
+}
+
+#[test]
+fn a_hash_of_the_list_goes_before_a_pin() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = Catalog::built_in();
+    let yunet = catalog.find("yunet").unwrap();
+    let other = Identity {
+        size: 1,
+        sha256: "ab".repeat(32),
+    };
+    Lock::pin(home.path(), yunet, &other).unwrap();
+    assert!(!home.path().join(LOCK_FILE).exists());
+    let expected = Lock::load(home.path()).unwrap().expected(yunet);
+    assert_eq!(expected.sha256, yunet.sha256);
+    assert!(
+        expected
+            .check(&other)
+            .unwrap_err()
+            .contains("the list gives")
+    );
+}
+
+#[test]
+fn a_lock_that_photog_did_not_write_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(LOCK_FILE);
+    let pin = |name: &str, file: &str, size: &str, hash: &str| {
+        format!(
+            "[[model]]\nname = \"{name}\"\nfile = \"{file}\"\nsize = {size}\nsha256 = \"{hash}\"\n"
+        )
+    };
+    let hash = "ab".repeat(32);
+    let good = pin("a", "a.onnx", "1", &hash);
+    fs::write(&path, &good).unwrap();
+    assert!(Lock::load(home.path()).is_ok());
+    for text in [
+        good.clone() + &good,
+        pin("a", "../a.onnx", "1", &hash),
+        pin("a", "a.onnx", "0", &hash),
+        pin("a", "a.onnx", "1", "ab"),
+        pin("A", "a.onnx", "1", &hash),
+        good + "about = \"x\"\n",
+        String::from("x"),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let error = Lock::load(home.path()).unwrap_err();
+        assert!(error.to_string().contains(LOCK_FILE), "{error}");
+    }
+}
+
+#[test]
+fn an_identity_is_size_and_hash_of_a_plain_file() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("abc");
+    fs::write(&path, "abc").unwrap();
+    // The first test vector of FIPS 180-2.
+    let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let found = Identity::of(&path).unwrap();
+    assert_eq!((found.size, &*found.sha256), (3, expected));
+    assert!(Identity::of(home.path()).is_err());
+    assert!(Identity::of(&home.path().join("none")).is_err());
+}
+
+#[test]
+fn the_shared_files_are_those_of_the_list() {
+    let folder = std::env::var_os("PHOTOG_TEST_DATA").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
+        PathBuf::from,
+    );
+    if !folder.is_dir() {
+        println!(
+            "skipped: {} with the shared networks is missing",
+            folder.display()
+        );
+        return;
+    }
+    let catalog = Catalog::built_in();
+    for (name, below) in [
+        ("yunet", "models/yunet_n/original"),
+        ("mobilefacenet", "models/mobilefacenet"),
+        ("lightqnet", "models/lightqnet_050"),
+    ] {
+        let entry = catalog.find(name).unwrap();
+        let path = folder.join(below).join(&entry.file);
+        let found = Identity::of(&path).unwrap();
+        let expected = Lock::default().expected(entry);
+        assert_eq!(expected.check(&found), Ok(()), "{name}");
+        assert!(expected.size.is_some() && expected.sha256.is_some());
+        check_network(entry, &path).unwrap();
+    }
+}
