@@ -80,7 +80,8 @@ mod tests {
             progress: Arc::new(()),
             device: String::from("cpu"),
         };
-        let answer = MissingModelEngine::new(role, &Shelf::new("", Device::Cpu)).run(&input, &context);
+        let answer =
+            MissingModelEngine::new(role, &Shelf::new("", Device::Cpu)).run(&input, &context);
         let body = serde_json::from_slice(&answer.body).unwrap();
         (answer, body)
     }

@@ -194,7 +194,9 @@ pub(super) fn face_verdict(
         (face.bounds.height() / height as f32, "height"),
     ]
     .into_iter()
-    .fold((f32::INFINITY, ""), |least, next| if next.0 < least.0 { next } else { least });
+    .fold((f32::INFINITY, ""), |least, next| {
+        if next.0 < least.0 { next } else { least }
+    });
     if share < FACE_SHARE_MIN {
         let text = format!(
             "the face has {:.0} % of the photo's {of}; it needs {:.1} %, crop the photo or come closer",

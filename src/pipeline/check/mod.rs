@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Instant};
 
 pub use judge::PhotoSource;
 use judge::judge_each;
-pub use observe::{Defect, FaceSource, Observation, Observer, Portrait};
+pub use observe::{FaceSource, Observer};
 use request::CheckRequest;
 use serde::Serialize;
 pub use verdict::{PhotoReport, Verdict};
@@ -33,6 +33,7 @@ use crate::{
     models::{
         ModelError,
         catalog::{MODEL_FOLDER, Role},
+        face::Fingerprint,
     },
 };
 
@@ -71,7 +72,10 @@ pub fn judge_photos(
 
 /// Gives the verdict 9 to those who are somebody else.
 fn compare_persons(judged: &mut [judge::Judged], threshold: f32) -> Option<bool> {
-    let faces: Vec<_> = judged.iter().filter_map(|photo| photo.embedding.as_ref()).collect();
+    let faces: Vec<_> = judged
+        .iter()
+        .filter_map(|photo| photo.embedding.as_ref())
+        .collect();
     if faces.len() < 2 {
         return None;
     }
@@ -89,17 +93,19 @@ fn compare_persons(judged: &mut [judge::Judged], threshold: f32) -> Option<bool>
 
 /// The earliest photo of which each photo is a copy.
 fn same_shots(judged: &[judge::Judged]) -> Vec<(usize, usize)> {
-    let prints: Vec<_> = judged
+    let prints: Vec<(usize, &Fingerprint)> = judged
         .iter()
         .enumerate()
         .filter_map(|(at, photo)| Some((at, photo.fingerprint.as_ref()?)))
         .collect();
-    let copy_of = |(i, (at, print)): (usize, &(usize, _))| {
-        let print: &crate::models::face::Fingerprint = print;
-        let earlier = prints[..i].iter().find(|(_, other)| other.is_same_shot(print));
-        earlier.map(|(first, _)| (*at, *first))
-    };
-    prints.iter().enumerate().filter_map(copy_of).collect()
+    let mut copies = Vec::new();
+    for (i, (at, print)) in prints.iter().enumerate() {
+        let mut earlier = prints[..i].iter();
+        if let Some((first, _)) = earlier.find(|(_, other)| other.is_same_shot(print)) {
+            copies.push((*at, *first));
+        }
+    }
+    copies
 }
 
 /// Judges the photos of one request after another.
@@ -139,8 +145,7 @@ impl CheckEngine {
             .iter()
             .map(|address| PhotoSource::Address(address))
             .collect();
-        let judgement =
-            judge_photos(&sources, face_reconize, &self.fetcher, &*observer, context)?;
+        let judgement = judge_photos(&sources, face_reconize, &self.fetcher, &*observer, context)?;
         warnings.extend(judgement.warnings("images"));
         Ok(Answer::ok(to_json(&CheckResult {
             request_id,
@@ -189,7 +194,10 @@ fn no_network(error: &ModelError) -> Failure {
              import` brings another face-detector to {MODEL_FOLDER} in the data folder"
         ),
     };
-    Failure::new(Problem::BaseModelMissing, format!("photos cannot be judged: {text}"))
+    Failure::new(
+        Problem::BaseModelMissing,
+        format!("photos cannot be judged: {text}"),
+    )
 }
 
 impl Engine for CheckEngine {

@@ -73,12 +73,17 @@ impl Observer for FaceModels {
             });
         };
         let crop = align(photo, &face.points);
-        let mut flaw = Quality::of(&crop, &face.bounds).flaw().map(Defect::Measured);
+        let mut flaw = Quality::of(&crop, &face.bounds)
+            .flaw()
+            .map(Defect::Measured);
         if let (None, Some(network)) = (flaw, &self.quality) {
             let rating = network.score(&crop)?;
             flaw = (rating < network.least()).then(|| Defect::Rated(rating, network.least()));
         }
-        let embedding = self.embedder.as_ref().map(|network| network.embed_aligned(&crop));
+        let embedding = self
+            .embedder
+            .as_ref()
+            .map(|network| network.embed_aligned(&crop));
         Ok(Observation {
             count: 1,
             portrait: Some(Portrait {

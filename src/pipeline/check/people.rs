@@ -24,9 +24,7 @@ pub(super) fn of_the_person(faces: &[&Embedding], threshold: f32) -> Vec<bool> {
     let Some((centre, _)) = best else {
         return Vec::new();
     };
-    let group = faces
-        .iter()
-        .filter(|face| centre.cosine(face) >= threshold);
+    let group = faces.iter().filter(|face| centre.cosine(face) >= threshold);
     let mean = Embedding::mean(group.copied()).unwrap_or_else(|| centre.clone());
     faces
         .iter()
