@@ -1,6 +1,7 @@
 //! Networks: which there are, and how they run.
 
 pub mod backend;
+pub mod catalog;
 pub mod onnx;
 
 /// Why a network cannot be used.
