@@ -4,7 +4,9 @@
 mod check;
 mod config;
 mod doctor;
+mod models;
 mod out;
+mod progress;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -53,6 +55,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Judge photos by the rules for training pictures
     Check(check::CheckArgs),
+    /// List, fetch, import and verify the networks that photog works with
+    Models(models::ModelsArgs),
     /// Check folders, database, port, clock, disk and device
     Doctor,
     /// List the effective settings and where each came from
@@ -71,6 +75,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
         Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
+        Command::Models(args) => models::run(&args, &common.settings(vec![])?, common.json),
         Command::Doctor => doctor::run(&common.settings(vec![])?, common.json),
         Command::Config => config::run(&common.settings(vec![])?, common.json),
         Command::Completions { shell } => {

@@ -89,12 +89,7 @@ impl Part {
 
     /// Hash of what has come, in small hexadecimal digits.
     pub(super) fn sha256(&self) -> String {
-        let digest = self.hasher.clone().finalize();
-        digest.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hexadecimal(&self.hasher.clone().finalize())
     }
 
     /// Begins a file anew.
@@ -171,4 +166,13 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     let mut whole = OsString::from(path);
     whole.push(end);
     PathBuf::from(whole)
+}
+
+/// Bytes in small hexadecimal digits.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
