@@ -157,6 +157,8 @@ fn the_first_file_of_an_entry_without_a_hash_is_looked_into_and_pinned() {
         fs::read(folder(&home).join("mine.onnx")).unwrap(),
         network("a")
     );
+    let run = home.run(&["models", "pull", "mine"]);
+    assert!(run.stdout.contains("there already"), "{run:?}");
     // The pinned file is known by its hash from now on.
     fs::remove_file(folder(&home).join("mine.onnx")).unwrap();
     assert_eq!(home.run(&["models", "import", &first]).code, Some(0));

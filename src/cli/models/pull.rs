@@ -95,15 +95,6 @@ fn pull(
     cancel: &CancelToken,
     as_json: bool,
 ) -> anyhow::Result<Outcome> {
-    let Some(url) = &entry.url else {
-        let text = format!(
-            "it cannot be fetched, its file has to be brought: get {} by {} and run `photog models \
-             import PATH`",
-            entry.file,
-            entry.source.as_deref().unwrap_or("its source")
-        );
-        return Ok(Outcome::failed(&entry.name, text));
-    };
     let path = entry.path(&stock.root);
     let expected = stock.lock.expected(entry);
     if let Ok(found) = Identity::of(&path)
@@ -112,6 +103,15 @@ fn pull(
         let text = format!("{} is there already", shown(&path));
         return Ok(outcome(entry, "already there", text, &found));
     }
+    let Some(url) = &entry.url else {
+        let text = format!(
+            "it cannot be fetched, its file has to be brought: get {} from {} and run `photog models \
+             import PATH`",
+            entry.file,
+            entry.source.as_deref().unwrap_or("its source")
+        );
+        return Ok(Outcome::failed(&entry.name, text));
+    };
     if !as_json {
         let from = entry.source.as_deref().unwrap_or(url);
         let bytes = expected
