@@ -14,11 +14,12 @@ use crate::{
     config::Settings,
     fetch::Fetcher,
     job::{CancelToken, JobContext},
-    pipeline::{NO_FACE_RULES, PhotoReport, PhotoSource, Verdict, judge_photos},
+    models::{ModelError, catalog::Role, shelf::Shelf},
+    pipeline::{FaceSource as _, Judgement, PhotoReport, PhotoSource, judge_photos},
     store::Mounts,
 };
 
-use super::out;
+use super::{device, out};
 
 /// Longest time for all photos of one call.
 const TIME_MAX: Duration = Duration::from_secs(60 * 60);
@@ -38,6 +39,12 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Result<ExitCode> {
     let config = settings.check()?;
     let started = Instant::now();
+    let device = device::choose(config.device).map_err(anyhow::Error::msg)?;
+    let observer = Shelf::new(&config.data_dir, device).observer()?;
+    if args.same_person && observer.same_person().is_none() {
+        let missing = ModelError::missing(Role::FaceEmbedding);
+        anyhow::bail!("--same-person compares persons, and {missing}");
+    }
     let sources: Vec<PhotoSource<'_>> = args
         .photos
         .iter()
@@ -47,29 +54,19 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
         cancel: CancelToken::default(),
         deadline: started + TIME_MAX,
         progress: Arc::new(()),
-        device: String::from("cpu"),
+        device: device.to_string(),
     };
     let fetcher = Fetcher::new(Mounts::default(), config.network);
-    let reports = judge_photos(&sources, &fetcher, &context).map_err(|_| {
+    let judged = judge_photos(&sources, args.same_person, &fetcher, &*observer, &context);
+    let judgement = judged.map_err(|_| {
         anyhow::anyhow!("the photos took longer than {TIME_MAX:?}; check fewer at once")
     })?;
-    let mut warnings = vec![NO_FACE_RULES.to_owned()];
-    if args.same_person {
-        let text =
-            "--same-person needs a face detector, which this version does not have: not decided";
-        warnings.push(text.to_owned());
-    }
     if as_json {
-        print_json(args, &reports, &warnings, started.elapsed())?;
+        print_json(args, &judgement, started.elapsed())?;
     } else {
-        print_table(args, &reports)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
+        print_text(args, &judgement)?;
     }
-    let usable = reports
-        .iter()
-        .all(|report| report.verdict == Verdict::Success);
+    let usable = judgement.reports.iter().all(PhotoReport::is_usable);
     Ok(if usable {
         ExitCode::SUCCESS
     } else {
@@ -78,19 +75,14 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
 }
 
 /// The same members as a result of the service.
-fn print_json(
-    args: &CheckArgs,
-    reports: &[PhotoReport],
-    warnings: &[String],
-    took: Duration,
-) -> anyhow::Result<()> {
+fn print_json(args: &CheckArgs, judgement: &Judgement, took: Duration) -> anyhow::Result<()> {
     let photos = || {
         args.photos
             .iter()
             .map(|path| path.to_string_lossy().into_owned())
     };
     let results: Vec<_> = photos()
-        .zip(reports)
+        .zip(&judgement.reports)
         .map(|(url, report)| {
             json!({
                 "url": url,
@@ -100,6 +92,10 @@ fn print_json(
                 "detail": report.detail,
                 "width": report.size.map(|(width, _)| width),
                 "height": report.size.map(|(_, height)| height),
+                "faces": report.faces,
+                "roll": report.pose.map(|pose| pose.roll.round()),
+                "yaw": report.pose.map(|pose| pose.yaw.round()),
+                "pitch": report.pose.map(|pose| pose.pitch.round()),
             })
         })
         .collect();
@@ -108,31 +104,48 @@ fn print_json(
         "message": "success",
         "images": photos().collect::<Vec<_>>(),
         "check_results": results,
-        "same_person": null,
+        "same_person": judgement.same_person,
         "cost_time": (took.as_secs_f64() * 1000.0).round() / 1000.0,
-        "warnings": warnings,
+        "warnings": judgement.warnings("images"),
     }))?;
     Ok(())
 }
 
-fn print_table(args: &CheckArgs, reports: &[PhotoReport]) -> anyhow::Result<()> {
-    let mut rows = vec![
-        ["CODE", "VERDICT", "SIZE", "PHOTO", "DETAIL"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    for (path, report) in args.photos.iter().zip(reports) {
+fn print_text(args: &CheckArgs, judgement: &Judgement) -> anyhow::Result<()> {
+    let titles = ["CODE", "VERDICT", "FRONTAL", "SIZE", "PHOTO", "DETAIL"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for (at, (path, report)) in args.photos.iter().zip(&judgement.reports).enumerate() {
         let size = report.size.map_or_else(
             || String::from("-"),
             |(width, height)| format!("{width}x{height}"),
         );
+        let frontal = match (report.pose, report.frontal) {
+            (None, _) => "-",
+            (Some(_), true) => "yes",
+            (Some(_), false) => "no",
+        };
+        let copy = judgement.same_shots.iter().find(|(copy, _)| *copy == at);
+        let copy = copy.map(|(_, first)| {
+            format!("the same shot as {}", args.photos[*first].to_string_lossy())
+        });
+        let details: Vec<String> = report.detail.iter().cloned().chain(copy).collect();
         rows.push(vec![
             report.verdict.code().to_string(),
             report.verdict.message().to_owned(),
+            frontal.to_owned(),
             size,
             path.to_string_lossy().into_owned(),
-            report.detail.clone().unwrap_or_default(),
+            details.join("; "),
         ]);
     }
-    Ok(out::bytes(out::table(&rows).as_bytes())?)
+    out::bytes(out::table(&rows).as_bytes())?;
+    if args.same_person {
+        let answer = match judgement.same_person {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "not decided: fewer than two photos are usable",
+        };
+        out::line(&format!("same person: {answer}"))?;
+    }
+    Ok(())
 }

@@ -9,14 +9,15 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    config::{Config, DeviceChoice, Settings},
+    config::{Config, Settings},
     domain::{MIB, Role},
+    models::{backend::Device, shelf::Shelf},
     pipeline::missing_model,
     queue::{QueueError, Store},
     store::{DataFolder, write_atomic},
 };
 
-use super::out;
+use super::{device as choice, out};
 
 /// 2026-01-01: a clock before it was never set.
 const CLOCK_MIN_SECONDS: u64 = 1_767_225_600;
@@ -111,6 +112,7 @@ fn examine(config: &Config) -> Vec<Finding> {
         }
     };
     let in_use = folder.lock().is_none();
+    let shelf = Shelf::new(folder.root(), Device::Cpu);
     let mut findings = vec![
         folders(&folder),
         database(&folder, in_use),
@@ -120,9 +122,9 @@ fn examine(config: &Config) -> Vec<Finding> {
         device(config),
     ];
     findings.extend(
-        [Role::Train, Role::Predict]
+        [Role::Check, Role::Train, Role::Predict]
             .into_iter()
-            .filter_map(missing_model)
+            .filter_map(|role| missing_model(role, &shelf))
             .map(|text| finding("models", Level::Warning, text)),
     );
     findings
@@ -244,15 +246,9 @@ fn disk(folder: &DataFolder, config: &Config) -> Finding {
 
 fn device(config: &Config) -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    match config.device {
-        DeviceChoice::Cuda(number) => {
-            let text = format!(
-                "cuda:{number} was asked for, and this version has no engine for GPUs; use --device cpu"
-            );
-            finding("device", Level::Failure, text)
-        }
-        DeviceChoice::Auto | DeviceChoice::Cpu => {
-            finding("device", Level::Ok, format!("cpu with {cores} cores"))
-        }
+    match choice::choose(config.device) {
+        Err(text) => finding("device", Level::Failure, text),
+        Ok(Device::Cpu) => finding("device", Level::Ok, format!("cpu with {cores} cores")),
+        Ok(device) => finding("device", Level::Ok, device.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod device;
 mod doctor;
 mod models;
 mod out;

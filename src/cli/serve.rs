@@ -14,10 +14,11 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, DeviceChoice, Settings},
+    config::{Config, Settings},
     domain::{Secret, ServiceSpec},
     http::{App, AppParts, ServeOptions, Server},
     observe::{CommitMetrics, JobMetrics, notify_manager},
+    models::{self, shelf::Shelf},
     pipeline::missing_model,
     queue::{QueueError, Store, StoreOptions, SystemClock},
     scheduler::{Device, DeviceId},
@@ -26,7 +27,7 @@ use crate::{
     workers::{EngineSettings, Engines, Scheduler},
 };
 
-use super::out;
+use super::{device, out};
 
 /// Largest service JSON file that is read; the reader of service JSON has a smaller limit.
 const SERVICE_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -168,7 +169,8 @@ impl Appliance {
             .iter()
             .map(|service| service.spec.clone())
             .collect();
-        let device = device(config)?;
+        let device = device::choose(config.device).map_err(anyhow::Error::msg)?;
+        let shelf = Shelf::new(folder.root(), device);
         let (changed, commits, jobs) = (
             Arc::new(Notify::new()),
             CommitMetrics::default(),
@@ -185,6 +187,7 @@ impl Appliance {
             &specs,
         )?;
         let settings = EngineSettings {
+            shelf: shelf.clone(),
             data_root: folder.root().to_owned(),
             buckets: config.buckets.clone(),
             network: config.network.clone(),
@@ -194,12 +197,12 @@ impl Appliance {
             store.clone(),
             engines,
             &specs,
-            vec![device],
+            vec![scheduled(config, device)],
             Arc::new(SystemClock),
             jobs.clone(),
             Arc::clone(&changed),
         ));
-        tell(&folder, &specs);
+        tell(&shelf, device, &specs);
         let longest = specs
             .iter()
             .map(|spec| spec.keepalive)
@@ -214,6 +217,7 @@ impl Appliance {
             commits,
             jobs,
             body_idle: config.body_timeout,
+            shelf,
         });
         let stop_limit = config.stop_limit.unwrap_or(longest);
         Ok(Self {
@@ -324,24 +328,19 @@ fn load_services(config: &Config, folder: &DataFolder) -> anyhow::Result<Vec<Ser
     Ok(loaded)
 }
 
-fn device(config: &Config) -> anyhow::Result<(Device, String)> {
-    if let DeviceChoice::Cuda(number) = config.device {
-        bail!(
-            "device cuda:{number} was asked for, and this version has no engine for GPUs; use --device cpu"
-        );
-    }
-    let device = Device {
+fn scheduled(config: &Config, device: models::backend::Device) -> (Device, String) {
+    let scheduled = Device {
         id: DeviceId(0),
         slots_max: config.device_slots,
         memory_bytes: None,
         memory_free_bytes: None,
     };
-    Ok((device, String::from("cpu")))
+    (scheduled, device.to_string())
 }
 
 /// Tells the operator what runs and what is missing.
-fn tell(folder: &DataFolder, specs: &[ServiceSpec]) {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), data = %folder.root().display(), device = "cpu", "photog starts");
+fn tell(shelf: &Shelf, device: models::backend::Device, specs: &[ServiceSpec]) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), data = %shelf.folder().display(), %device, "photog starts");
     for spec in specs {
         let role = spec.role.map_or("none", crate::domain::Role::as_str);
         tracing::info!(
@@ -350,7 +349,7 @@ fn tell(folder: &DataFolder, specs: &[ServiceSpec]) {
             role,
             "service"
         );
-        if let Some(missing) = spec.role.and_then(missing_model) {
+        if let Some(missing) = spec.role.and_then(|role| missing_model(role, shelf)) {
             tracing::warn!(service = spec.name, "{missing}");
         }
     }

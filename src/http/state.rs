@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
+    models::shelf::Shelf,
     domain::{Secret, ServiceSpec, SideSettings},
     observe::{CommitMetrics, JobMetrics},
     queue::{QueueKey, Side, Store},
@@ -57,6 +58,8 @@ pub struct AppParts {
     pub jobs: JobMetrics,
     /// Longest silence inside a request body.
     pub body_idle: Duration,
+    /// Which networks are there.
+    pub shelf: Shelf,
 }
 
 /// Shared state of all handlers.
@@ -73,6 +76,7 @@ pub(super) struct Inner {
     pub(super) registry: Registry,
     pub(super) body_idle: Duration,
     pub(super) links: Links,
+    pub(super) shelf: Shelf,
     token: Option<Secret>,
     answers: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -115,6 +119,7 @@ impl App {
             registry,
             body_idle: parts.body_idle,
             links: Links::default(),
+            shelf: parts.shelf,
             token: parts.token,
             answers: Arc::new(Semaphore::new(ANSWER_MIB_MAX as usize)),
             stopping: watch::Sender::new(false),

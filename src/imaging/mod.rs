@@ -1,4 +1,4 @@
-//! From the bytes of a file to upright 8-bit RGB pixels.
+//! From the bytes of a file to upright 8-bit RGB pixels, and from there to other sizes and places.
 //!
 //! Reads JPEG and PNG, told apart by content and never by name. The size is read from the header
 //! and held against [`Limits`] before a pixel is allocated; a cut or damaged file is an error and
@@ -9,10 +9,12 @@
 
 mod format;
 mod layout;
+mod resize;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
+mod warp;
 
 use std::io::Cursor;
 
@@ -24,6 +26,8 @@ use image::{
     metadata::Orientation,
 };
 use layout::Layout;
+pub use resize::{Kernel, Window, resize, resize_part};
+pub use warp::{Similarity, warp};
 
 /// Most bytes that the PNG decoder may keep beside the pixels: rows, texts, profiles.
 const PNG_SIDE_BYTES_MAX: u64 = 64 << 20;

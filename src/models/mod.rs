@@ -1,10 +1,12 @@
-//! Networks: which there are, and how they run.
+//! Networks: which there are, where they run, and what they say of a picture.
 
 pub mod backend;
 pub mod catalog;
+pub mod face;
 pub mod onnx;
+pub mod shelf;
 
-/// Why a network cannot be used.
+/// Why a network cannot be used. The texts say what happened and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The file cannot be read at all.
@@ -43,4 +45,23 @@ pub enum ModelError {
         /// Where and why.
         reason: String,
     },
+    /// No file of a role is in the data folder.
+    #[error("no {role} network is in the data folder; {hint}")]
+    Missing {
+        /// What is missing.
+        role: catalog::Role,
+        /// How to get it.
+        hint: String,
+    },
+    /// The operator's own list of networks cannot be used.
+    #[error("{0}")]
+    List(String),
+}
+
+impl ModelError {
+    /// That no file of this role is there, and how to get one.
+    pub fn missing(role: catalog::Role) -> Self {
+        let hint = catalog::how_to_get(role);
+        Self::Missing { role, hint }
+    }
 }

@@ -9,6 +9,7 @@ use super::{Answer, Engine, JobInput, reply::Failure, request};
 use crate::{
     domain::{Problem, Role},
     job::JobContext,
+    models::shelf::Shelf,
 };
 
 /// Where a base checkpoint has to lie, below the data folder.
@@ -23,17 +24,20 @@ pub struct MissingModelEngine {
 impl MissingModelEngine {
     /// An engine for a service of this role; `role` is one that needs a base model, such as
     /// [`Role::Train`] or [`Role::Predict`].
-    pub fn new(role: Role) -> Self {
-        // A role that needs no model has no such engine; the text then says just that.
-        let message = missing_model(role).unwrap_or_else(|| String::from("nothing is missing"));
-        Self { message }
+    pub fn new(role: Role, shelf: &Shelf) -> Self {
+        // A role that lacks nothing has no such engine; the text then says just that.
+        let message = missing_model(role, shelf);
+        Self {
+            message: message.unwrap_or_else(|| String::from("nothing is missing")),
+        }
     }
 }
 
 /// What a service of this role lacks and what to do about it; `None` when it can work.
-pub fn missing_model(role: Role) -> Option<String> {
+pub fn missing_model(role: Role, shelf: &Shelf) -> Option<String> {
     let purpose = match role {
-        Role::Check | Role::Echo => return None,
+        Role::Echo => return None,
+        Role::Check => return shelf.missing(),
         Role::Train => "training a person",
         Role::Predict | Role::Sd => "making a portrait",
     };
@@ -63,7 +67,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{domain::Tags, job::CancelToken};
+    use crate::{domain::Tags, job::CancelToken, models::backend::Device};
 
     fn run(role: Role, data: &'static str, tags: Tags) -> (Answer, Value) {
         let input = JobInput {
@@ -76,7 +80,7 @@ mod tests {
             progress: Arc::new(()),
             device: String::from("cpu"),
         };
-        let answer = MissingModelEngine::new(role).run(&input, &context);
+        let answer = MissingModelEngine::new(role, &Shelf::new("", Device::Cpu)).run(&input, &context);
         let body = serde_json::from_slice(&answer.body).unwrap();
         (answer, body)
     }

@@ -9,7 +9,9 @@ mod missing;
 mod reply;
 mod request;
 
-pub use check::{CheckEngine, NO_FACE_RULES, PhotoReport, PhotoSource, Verdict, judge_photos};
+pub use check::{
+    CheckEngine, FaceSource, Judgement, Observer, PhotoReport, PhotoSource, Verdict, judge_photos,
+};
 pub use echo::EchoEngine;
 pub use missing::{MissingModelEngine, missing_model};
 pub use reply::{Failure, failure_answer};

@@ -5,13 +5,16 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use crate::{
     domain::{Role, ServiceSpec},
     fetch::{Fetcher, NetworkPolicy},
+    models::shelf::Shelf,
     pipeline::{CheckEngine, EchoEngine, Engine, MissingModelEngine},
     store::{BucketFolder, Mounts, StoreError},
 };
 
 /// What engines need from the configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EngineSettings {
+    /// The networks.
+    pub shelf: Shelf,
     /// Folder below which buckets lie that have no folder of their own.
     pub data_root: PathBuf,
     /// Local folders of buckets.
@@ -22,7 +25,10 @@ pub struct EngineSettings {
 
 /// Makes engines; one for each slot.
 #[derive(Debug, Clone)]
-pub struct Engines(Arc<HashMap<String, Fetcher>>);
+pub struct Engines {
+    fetchers: Arc<HashMap<String, Fetcher>>,
+    shelf: Shelf,
+}
 
 impl Engines {
     /// Prepares what the engines of these services share. Makes the folders of their mounts.
@@ -38,16 +44,29 @@ impl Engines {
             .iter()
             .map(fetcher)
             .collect::<Result<_, StoreError>>()?;
-        Ok(Self(Arc::new(fetchers)))
+        Ok(Self {
+            fetchers: Arc::new(fetchers),
+            shelf: settings.shelf.clone(),
+        })
+    }
+
+    /// The networks that all engines share.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// A new engine for a slot of this service; `None` for a service without a worker.
     pub fn make(&self, spec: &ServiceSpec) -> Option<Box<dyn Engine>> {
         let role = spec.role?;
         Some(match role {
-            Role::Check => Box::new(CheckEngine::new(self.0.get(&spec.name)?.clone())),
+            Role::Check => {
+                let fetcher = self.fetchers.get(&spec.name)?.clone();
+                Box::new(CheckEngine::new(fetcher, Arc::new(self.shelf.clone())))
+            }
             Role::Echo => Box::new(EchoEngine::new(spec.echo)),
-            Role::Train | Role::Predict | Role::Sd => Box::new(MissingModelEngine::new(role)),
+            Role::Train | Role::Predict | Role::Sd => {
+                Box::new(MissingModelEngine::new(role, &self.shelf))
+            },
         })
     }
 }

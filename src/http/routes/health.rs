@@ -46,7 +46,7 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
         .services
         .values()
         .map(|entry| {
-            let reason = entry.spec().role.and_then(missing_model);
+            let reason = entry.spec().role.and_then(|role| missing_model(role, &app.0.shelf));
             (
                 entry.spec().name.clone(),
                 Ability {

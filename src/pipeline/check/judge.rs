@@ -1,9 +1,10 @@
-//! The verdict on one photo, and on many.
+//! The verdict on one photo after another.
 
 use std::{
     fs::File,
     io::{self, Read},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -12,49 +13,22 @@ use crate::{
     fetch::{FetchError, FetchLimits, Fetcher},
     imaging::{self, ImagingError},
     job::{CancelReason, JobContext},
+    models::face::{Embedding, Fingerprint, Flaw},
+};
+
+use super::{
+    observe::{Defect, Observation, Observer},
+    verdict::{PhotoReport, Verdict},
 };
 
 /// A side has to have more pixels than this (`portrait-api` section 1).
 const SIDE_TOO_SMALL: u32 = 512;
-
-/// What is said of a photo (`portrait-api` section 3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Usable as far as the applied rules tell.
-    Success,
-    /// The address is not reachable, not allowed or over the size limit.
-    DownloadFailed,
-    /// Not a readable jpg, jpeg or png.
-    DecodeFailed,
-    /// Width or height not above 512 pixels.
-    TooSmall,
-    /// Anything else.
-    InternalError,
-}
-
-impl Verdict {
-    /// The number that travels in results.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Success => 1,
-            Self::DownloadFailed => 2,
-            Self::DecodeFailed => 3,
-            Self::TooSmall => 4,
-            Self::InternalError => 99,
-        }
-    }
-
-    /// The verdict in words.
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::DownloadFailed => "image download failed",
-            Self::DecodeFailed => "image decode failed",
-            Self::TooSmall => "image too small",
-            Self::InternalError => "internal error",
-        }
-    }
-}
+/// A face has to have this share of the photo's width and of its height (`portrait-api` section
+/// 3.3): what is smaller falls out when training photos are prepared.
+const FACE_SHARE_MIN: f32 = 1.0 / 8.0;
+/// Longest time that is spent on one photo once its file is there. A photo of 12 megapixels takes
+/// about a tenth of a second on two cores, and the largest that is decoded ten times as long.
+const PHOTO_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Where a photo comes from.
 #[derive(Debug, Clone, Copy)]
@@ -67,61 +41,62 @@ pub enum PhotoSource<'a> {
     Bytes(&'a [u8]),
 }
 
-/// What is known about a photo after judging it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PhotoReport {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// The face looks to the camera; false as long as no face is looked for.
-    pub frontal: bool,
-    /// Why it is not a success, with what to do; no address and no path stands in it.
-    pub detail: Option<String>,
-    /// Upright width and height in pixels, when the photo could be decoded.
-    pub size: Option<(u32, u32)>,
+/// A photo with what later rules about all photos need.
+pub(super) struct Judged {
+    pub(super) report: PhotoReport,
+    /// The face of a usable photo, where there is a network for it.
+    pub(super) embedding: Option<Embedding>,
+    /// What makes the photo recognisable, of those with a face.
+    pub(super) fingerprint: Option<Fingerprint>,
 }
 
-impl PhotoReport {
-    fn refused(verdict: Verdict, detail: &impl ToString) -> Self {
+impl From<PhotoReport> for Judged {
+    fn from(report: PhotoReport) -> Self {
         Self {
-            verdict,
-            frontal: false,
-            detail: Some(detail.to_string()),
-            size: None,
+            report,
+            embedding: None,
+            fingerprint: None,
         }
     }
 }
 
-/// Judges photos; the reports stand in the order of the photos.
+/// Judges photos one by one; the results stand in the order of the photos.
 ///
 /// Photos are got and judged a few at a time, so that the files of a large request are never in
-/// memory together. `Err` when the job has to stop.
-pub fn judge_photos(
+/// memory together, and of their pixels only one photo's. `Err` when the job has to stop.
+pub(super) fn judge_each(
     photos: &[PhotoSource<'_>],
     fetcher: &Fetcher,
+    observer: &dyn Observer,
     context: &JobContext,
-) -> Result<Vec<PhotoReport>, CancelReason> {
+) -> Result<Vec<Judged>, CancelReason> {
     let limits = FetchLimits::default();
-    let mut reports = Vec::with_capacity(photos.len());
+    let judge = |bytes: &[u8]| judge(bytes, observer, context);
+    let mut judged = Vec::with_capacity(photos.len());
     for batch in photos.chunks(limits.parallel) {
         let addresses: Vec<&str> = batch.iter().filter_map(address).collect();
         let mut files = fetcher.fetch_all(&addresses, &limits, context)?.into_iter();
         for photo in batch {
             context.checkpoint()?;
-            reports.push(match photo {
-                PhotoSource::Address(_) => files
-                    .next()
-                    .expect("there is one result for each address")
-                    .map_or_else(|error| not_fetched(&error), |bytes| judge(&bytes)),
-                PhotoSource::Path(path) => read_file(path, limits.picture_bytes_max)
-                    .map_or_else(|error| not_read(&error), |bytes| judge(&bytes)),
-                PhotoSource::Bytes(bytes) => judge(bytes),
+            judged.push(match photo {
+                PhotoSource::Address(_) => {
+                    match files.next().expect("there is one result for each address") {
+                        Ok(bytes) => judge(&bytes)?,
+                        Err(error) => not_fetched(&error).into(),
+                    }
+                }
+                PhotoSource::Path(path) => match read_file(path, limits.picture_bytes_max) {
+                    Ok(bytes) => judge(&bytes)?,
+                    Err(error) => not_read(&error).into(),
+                },
+                PhotoSource::Bytes(bytes) => judge(bytes)?,
             });
-            let fraction = reports.len() as f64 / photos.len() as f64;
-            let note = format!("photo {} of {}", reports.len(), photos.len());
+            let fraction = judged.len() as f64 / photos.len() as f64;
+            let note = format!("photo {} of {}", judged.len(), photos.len());
             context.progress.report(fraction, &note);
         }
     }
-    Ok(reports)
+    Ok(judged)
 }
 
 fn address<'a>(photo: &PhotoSource<'a>) -> Option<&'a str> {
@@ -131,29 +106,121 @@ fn address<'a>(photo: &PhotoSource<'a>) -> Option<&'a str> {
     }
 }
 
-/// Decodes before looking at the size, so that a damaged small file is called damaged.
-fn judge(bytes: &[u8]) -> PhotoReport {
-    let picture = match imaging::decode(bytes, &imaging::Limits::default()) {
-        Ok(picture) => picture,
-        Err(error) => return undecoded(&error),
+/// Judges one photo. Decodes before looking at the size, so that a damaged small file is called
+/// damaged; looks for faces only where the file is fit.
+///
+/// The time is bounded: the pixels by the decoder's limits, the networks by the fixed sizes of
+/// their inputs, and both together by [`PHOTO_TIME_MAX`], which is looked at between the steps.
+fn judge(
+    bytes: &[u8],
+    observer: &dyn Observer,
+    context: &JobContext,
+) -> Result<Judged, CancelReason> {
+    let started = Instant::now();
+    let photo = match imaging::decode(bytes, &imaging::Limits::default()) {
+        Ok(photo) => photo,
+        Err(error) => return Ok(undecoded(&error).into()),
     };
-    let (width, height) = picture.dimensions();
-    let too_small = width.min(height) <= SIDE_TOO_SMALL;
-    PhotoReport {
-        verdict: if too_small {
-            Verdict::TooSmall
-        } else {
-            Verdict::Success
-        },
-        frontal: false,
-        detail: too_small.then(|| {
-            format!(
-                "{width} x {height} pixels; both sides need more than {SIDE_TOO_SMALL}, send a \
-                 larger photo"
-            )
-        }),
-        size: Some((width, height)),
+    let size = photo.dimensions();
+    let (width, height) = size;
+    if width.min(height) <= SIDE_TOO_SMALL {
+        let detail = format!(
+            "{width} x {height} pixels; both sides need more than {SIDE_TOO_SMALL}, send a larger \
+             photo"
+        );
+        let refused = PhotoReport::refused(Verdict::TooSmall, &detail);
+        return Ok(PhotoReport {
+            size: Some(size),
+            ..refused
+        }
+        .into());
     }
+    context.checkpoint()?;
+    let refused = |text: &dyn ToString| {
+        let refused = PhotoReport::refused(Verdict::InternalError, &text.to_string());
+        PhotoReport {
+            size: Some(size),
+            ..refused
+        }
+    };
+    if started.elapsed() > PHOTO_TIME_MAX {
+        let text = format!("decoding took longer than {PHOTO_TIME_MAX:?}; send a smaller photo");
+        return Ok(refused(&text).into());
+    }
+    let observation = match observer.observe(&photo) {
+        Ok(observation) => observation,
+        Err(error) => return Ok(refused(&error).into()),
+    };
+    context.checkpoint()?;
+    let (verdict, detail) = face_verdict(size, &observation);
+    let portrait = observation.portrait;
+    let fingerprint = portrait.is_some() && started.elapsed() <= PHOTO_TIME_MAX;
+    Ok(Judged {
+        fingerprint: fingerprint.then(|| Fingerprint::of(&photo)),
+        report: PhotoReport {
+            verdict,
+            frontal: portrait.as_ref().is_some_and(|face| face.pose.is_frontal()),
+            detail,
+            size: Some(size),
+            faces: Some(observation.count),
+            pose: portrait.as_ref().map(|face| face.pose),
+        },
+        embedding: portrait
+            .and_then(|face| face.embedding)
+            .filter(|_| verdict == Verdict::Success),
+    })
+}
+
+/// The rules about the face of one photo of this width and height, and why.
+pub(super) fn face_verdict(
+    (width, height): (u32, u32),
+    observation: &Observation,
+) -> (Verdict, Option<String>) {
+    let Some(face) = &observation.portrait else {
+        return match observation.count {
+            0 => {
+                let text = "no face was found; send a photo in which the face is upright, large \
+                            enough and not covered";
+                (Verdict::NoFace, Some(text.to_owned()))
+            }
+            count => {
+                let text = format!("{count} faces were found; send a photo of one person alone");
+                (Verdict::SeveralFaces, Some(text))
+            }
+        };
+    };
+    let (share, of) = [
+        (face.bounds.width() / width as f32, "width"),
+        (face.bounds.height() / height as f32, "height"),
+    ]
+    .into_iter()
+    .fold((f32::INFINITY, ""), |least, next| if next.0 < least.0 { next } else { least });
+    if share < FACE_SHARE_MIN {
+        let text = format!(
+            "the face has {:.0} % of the photo's {of}; it needs {:.1} %, crop the photo or come closer",
+            share * 100.0,
+            FACE_SHARE_MIN * 100.0
+        );
+        return (Verdict::FaceTooSmall, Some(text));
+    }
+    let Some(defect) = face.flaw else {
+        return (Verdict::Success, None);
+    };
+    let text = match defect {
+        Defect::Measured(Flaw::Small) => "the face has too few pixels; send a larger photo".into(),
+        Defect::Measured(Flaw::Dark) => "the face is too dark; send a photo with more light".into(),
+        Defect::Measured(Flaw::Burnt) => {
+            "the face is burnt out; send a photo with less or softer light".into()
+        }
+        Defect::Measured(Flaw::Blurred) => {
+            "the face is blurred, or was enlarged; send a sharp photo".into()
+        }
+        Defect::Rated(rating, least) => format!(
+            "the face is rated {rating:.2} where {least:.2} is needed: it may be covered, turned \
+             away, blurred or badly lit; send a clear photo of the face"
+        ),
+    };
+    (Verdict::PoorQuality, Some(text))
 }
 
 fn undecoded(error: &ImagingError) -> PhotoReport {

@@ -1,42 +1,118 @@
 //! The service `photog_check`: says of each photo whether it is fit for training.
 //!
 //! Request and result are those of `portrait-api` section 3. One bad photo is a verdict and never a
-//! failure of the request. The rules about faces (codes 5 to 9, `frontal`, `same_person`) need a
-//! face detector; without one they are not applied, and every result says so in `warnings`.
+//! failure of the request. Rules about one photo are in [`judge`], those about all of them here:
+//! whether they show one person ([`people`]), and which are the same shot.
 
 mod judge;
+mod observe;
+mod people;
 mod request;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-pub use judge::{PhotoReport, PhotoSource, Verdict, judge_photos};
+pub use judge::PhotoSource;
+use judge::judge_each;
+pub use observe::{Defect, FaceSource, Observation, Observer, Portrait};
 use request::CheckRequest;
 use serde::Serialize;
+pub use verdict::{PhotoReport, Verdict};
 
 use super::{
     Answer, Engine, JobInput,
     reply::{Failure, cost_time, to_json},
     request::RequestId,
 };
-use crate::{fetch::Fetcher, job::JobContext};
+use crate::{
+    domain::Problem,
+    fetch::Fetcher,
+    job::{CancelReason, JobContext},
+    models::{
+        ModelError,
+        catalog::{MODEL_FOLDER, Role},
+    },
+};
 
-/// Says what code 1 is worth as long as no face is looked for.
-pub const NO_FACE_RULES: &str = "this version has no face detector: the rules about faces (codes \
-                                 5 to 9) were not applied and `frontal` is always false; code 1 \
-                                 means that the rules about the file and its size passed";
+/// What was found out about all photos of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// One for each photo, in their order.
+    pub reports: Vec<PhotoReport>,
+    /// Whether all usable photos show one person; none when it was not asked, or when fewer than
+    /// two are usable.
+    pub same_person: Option<bool>,
+    /// Pairs of photos that are the same shot, the later one first, each later one once.
+    pub same_shots: Vec<(usize, usize)>,
+}
+
+/// Judges photos, and their persons if `same_person` is asked. `Err` when the job has to stop.
+///
+/// Without a network that tells persons apart, the question stays open; a service refuses it before.
+pub fn judge_photos(
+    photos: &[PhotoSource<'_>],
+    same_person: bool,
+    fetcher: &Fetcher,
+    observer: &dyn Observer,
+    context: &JobContext,
+) -> Result<Judgement, CancelReason> {
+    let mut judged = judge_each(photos, fetcher, observer, context)?;
+    let threshold = observer.same_person().filter(|_| same_person);
+    let same_person = threshold.and_then(|threshold| compare_persons(&mut judged, threshold));
+    let same_shots = same_shots(&judged);
+    Ok(Judgement {
+        reports: judged.into_iter().map(|judged| judged.report).collect(),
+        same_person,
+        same_shots,
+    })
+}
+
+/// Gives the verdict 9 to those who are somebody else.
+fn compare_persons(judged: &mut [judge::Judged], threshold: f32) -> Option<bool> {
+    let faces: Vec<_> = judged.iter().filter_map(|photo| photo.embedding.as_ref()).collect();
+    if faces.len() < 2 {
+        return None;
+    }
+    let same = people::of_the_person(&faces, threshold);
+    let photos = judged.iter_mut().filter(|photo| photo.embedding.is_some());
+    for (photo, _) in photos.zip(&same).filter(|(_, same)| !**same) {
+        photo.report.verdict = Verdict::AnotherPerson;
+        photo.report.detail = Some(String::from(
+            "the face is not that of the person in most of the other photos; send photos of one \
+             person only",
+        ));
+    }
+    Some(same.iter().all(|same| *same))
+}
+
+/// The earliest photo of which each photo is a copy.
+fn same_shots(judged: &[judge::Judged]) -> Vec<(usize, usize)> {
+    let prints: Vec<_> = judged
+        .iter()
+        .enumerate()
+        .filter_map(|(at, photo)| Some((at, photo.fingerprint.as_ref()?)))
+        .collect();
+    let copy_of = |(i, (at, print)): (usize, &(usize, _))| {
+        let print: &crate::models::face::Fingerprint = print;
+        let earlier = prints[..i].iter().find(|(_, other)| other.is_same_shot(print));
+        earlier.map(|(first, _)| (*at, *first))
+    };
+    prints.iter().enumerate().filter_map(copy_of).collect()
+}
 
 /// Judges the photos of one request after another.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CheckEngine {
     fetcher: Fetcher,
+    faces: Arc<dyn FaceSource>,
 }
 
 impl CheckEngine {
-    /// An engine that gets its photos through `fetcher`.
-    pub fn new(fetcher: Fetcher) -> Self {
-        Self { fetcher }
+    /// An engine that gets its photos through `fetcher` and looks at them through `faces`.
+    pub fn new(fetcher: Fetcher, faces: Arc<dyn FaceSource>) -> Self {
+        Self { fetcher, faces }
     }
 
     fn check(
@@ -51,32 +127,28 @@ impl CheckEngine {
             face_reconize,
             mut warnings,
         } = request;
+        context.checkpoint()?;
+        // Before anything is fetched: without networks no photo gets a verdict that is worth it.
+        let observer = self.faces.observer().map_err(|error| no_network(&error))?;
+        if face_reconize && observer.same_person().is_none() {
+            let missing = ModelError::missing(Role::FaceEmbedding);
+            let text = format!("`face_reconize` compares persons, and {missing}");
+            return Err(Failure::new(Problem::BaseModelMissing, text));
+        }
         let sources: Vec<_> = images
             .iter()
             .map(|address| PhotoSource::Address(address))
             .collect();
-        let reports = judge_photos(&sources, &self.fetcher, context)?;
-        warnings.push(NO_FACE_RULES.to_owned());
-        if face_reconize {
-            warnings.push(String::from(
-                "`face_reconize` needs a face detector: `same_person` is null, not decided",
-            ));
-        }
-        for (at, report) in reports.iter().enumerate() {
-            warnings.extend(
-                report
-                    .detail
-                    .iter()
-                    .map(|detail| format!("images[{at}]: {detail}")),
-            );
-        }
+        let judgement =
+            judge_photos(&sources, face_reconize, &self.fetcher, &*observer, context)?;
+        warnings.extend(judgement.warnings("images"));
         Ok(Answer::ok(to_json(&CheckResult {
             request_id,
             code: "OK",
             message: "success",
             check_results: images
                 .iter()
-                .zip(&reports)
+                .zip(&judgement.reports)
                 .map(|(url, report)| PhotoResult {
                     url,
                     code: report.verdict.code(),
@@ -85,11 +157,39 @@ impl CheckEngine {
                 })
                 .collect(),
             images: &images,
-            same_person: None,
+            same_person: judgement.same_person,
             cost_time: cost_time(started),
             warnings,
         })))
     }
+}
+
+impl Judgement {
+    /// What speaks against single photos, each named by its place in the list `name`.
+    pub fn warnings(&self, name: &str) -> Vec<String> {
+        let details = self.reports.iter().enumerate().filter_map(|(at, report)| {
+            let detail = report.detail.as_ref()?;
+            Some(format!("{name}[{at}]: {detail}"))
+        });
+        let copies = self.same_shots.iter().map(|(at, first)| {
+            format!(
+                "{name}[{at}] is the same shot as {name}[{first}]; it adds nothing to a training, \
+                 send another photo instead"
+            )
+        });
+        details.chain(copies).collect()
+    }
+}
+
+fn no_network(error: &ModelError) -> Failure {
+    let text = match error {
+        ModelError::Missing { .. } | ModelError::List(_) => error.to_string(),
+        _ => format!(
+            "{error}; `photog models verify` tells more, and `photog models pull` or `photog models \
+             import` brings another face-detector to {MODEL_FOLDER} in the data folder"
+        ),
+    };
+    Failure::new(Problem::BaseModelMissing, format!("photos cannot be judged: {text}"))
 }
 
 impl Engine for CheckEngine {

@@ -1,0 +1,173 @@
+//! Pictures turned, scaled and moved.
+
+use image::{Rgb, RgbImage};
+
+/// A turn with a scale and a shift in the plane: no shear and no mirroring.
+///
+/// With points as complex numbers it is `p -> a * p + b` for two complex numbers `a` and `b`; here
+/// `a` is `re + i * im` and `b` is `x + i * y`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarity {
+    /// Scale times cosine of the turn.
+    pub re: f64,
+    /// Scale times sine of the turn.
+    pub im: f64,
+    /// Shift to the right, in pixels.
+    pub x: f64,
+    /// Shift downwards, in pixels.
+    pub y: f64,
+}
+
+impl Similarity {
+    /// Where a point goes.
+    pub fn apply(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        [
+            self.re * x - self.im * y + self.x,
+            self.im * x + self.re * y + self.y,
+        ]
+    }
+
+    /// How much longer distances become.
+    pub fn scale(&self) -> f64 {
+        self.re.hypot(self.im)
+    }
+
+    /// The way back; `None` when everything falls into one point.
+    pub fn inverse(&self) -> Option<Self> {
+        let square = self.re * self.re + self.im * self.im;
+        if !square.is_normal() {
+            return None;
+        }
+        let (re, im) = (self.re / square, -self.im / square);
+        Some(Self {
+            re,
+            im,
+            x: -(re * self.x - im * self.y),
+            y: -(im * self.x + re * self.y),
+        })
+    }
+
+    /// The same seen from coordinates whose origin lies at `origin` of the present ones, on the side
+    /// where points go to.
+    pub fn from_origin(&self, [x, y]: [f64; 2]) -> Self {
+        Self {
+            x: self.x - x,
+            y: self.y - y,
+            ..*self
+        }
+    }
+}
+
+/// A picture of `width` x `height` pixels whose pixel `p` is what the source shows at `place(p)`.
+///
+/// Pixels are centred at whole numbers. Between four of them the source is interpolated in both
+/// directions, outside of it everything is black, and values are rounded, halves upwards.
+pub fn warp(source: &RgbImage, place: &Similarity, width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        sample(source, place.apply([f64::from(x), f64::from(y)]))
+    })
+}
+
+fn sample(source: &RgbImage, [x, y]: [f64; 2]) -> Rgb<u8> {
+    let (left, top) = (x.floor(), y.floor());
+    let (right_share, bottom_share) = (x - left, y - top);
+    // Places beyond these bounds touch no pixel; a place that is no number fails both comparisons.
+    let touches = |first: f64, size: u32| first >= -1.0 && first < f64::from(size);
+    if !touches(left, source.width()) || !touches(top, source.height()) {
+        return Rgb([0; 3]);
+    }
+    let (left, top) = (left as i64, top as i64);
+    let mut sums = [0.0; 3];
+    for (x, y, weight) in [
+        (left, top, (1.0 - right_share) * (1.0 - bottom_share)),
+        (left + 1, top, right_share * (1.0 - bottom_share)),
+        (left, top + 1, (1.0 - right_share) * bottom_share),
+        (left + 1, top + 1, right_share * bottom_share),
+    ] {
+        let inside = u32::try_from(x).ok().zip(u32::try_from(y).ok());
+        let pixel = inside.and_then(|(x, y)| source.get_pixel_checked(x, y));
+        for (sum, value) in sums.iter_mut().zip(pixel.map_or([0; 3], |pixel| pixel.0)) {
+            *sum += weight * f64::from(value);
+        }
+    }
+    Rgb(sums.map(|sum| (sum + 0.5) as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::imaging::samples;
+
+    const STAY: Similarity = Similarity {
+        re: 1.0,
+        im: 0.0,
+        x: 0.0,
+        y: 0.0,
+    };
+
+    #[test]
+    fn a_picture_that_stays_is_the_same() {
+        let picture = samples::picture(19, 23);
+        assert_eq!(warp(&picture, &STAY, 19, 23), picture);
+    }
+
+    #[test]
+    fn outside_is_black_and_the_border_fades_into_it() {
+        let white = RgbImage::from_pixel(2, 2, Rgb([255; 3]));
+        let moved = Similarity {
+            x: -1.5,
+            y: 0.0,
+            ..STAY
+        };
+        let row: Vec<u8> = warp(&white, &moved, 5, 1).pixels().map(|p| p.0[0]).collect();
+        assert_eq!(row, [0, 128, 255, 128, 0]);
+    }
+
+    #[test]
+    fn a_quarter_turn_moves_corners_to_corners() {
+        let picture = samples::picture(8, 8);
+        let turn = Similarity {
+            re: 0.0,
+            im: 1.0,
+            x: 7.0,
+            y: 0.0,
+        };
+        let turned = warp(&picture, &turn, 8, 8);
+        assert_eq!(turned.get_pixel(0, 0), picture.get_pixel(7, 0));
+        assert_eq!(turned.get_pixel(7, 0), picture.get_pixel(7, 7));
+        assert_eq!(turned.get_pixel(0, 7), picture.get_pixel(0, 0));
+    }
+
+    #[test]
+    fn wild_places_give_black() {
+        let picture = samples::picture(4, 4);
+        for wild in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300] {
+            let place = Similarity { x: wild, ..STAY };
+            assert_eq!(warp(&picture, &place, 2, 2), RgbImage::new(2, 2));
+            let place = Similarity {
+                re: wild,
+                x: 1.0,
+                ..STAY
+            };
+            warp(&picture, &place, 2, 2);
+        }
+        assert_eq!(warp(&RgbImage::new(0, 0), &STAY, 2, 2), RgbImage::new(2, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn the_way_there_and_back_ends_where_it_began(
+            (re, im) in (-4.0..4.0_f64, -4.0..4.0_f64),
+            (x, y) in (-900.0..900.0_f64, -900.0..900.0_f64),
+            point in [-900.0..900.0_f64, -900.0..900.0_f64],
+        ) {
+            let there = Similarity { re, im, x, y };
+            prop_assume!(there.scale() > 1e-3);
+            let back = there.inverse().unwrap().apply(there.apply(point));
+            prop_assert!((back[0] - point[0]).abs() < 1e-6);
+            prop_assert!((back[1] - point[1]).abs() < 1e-6);
+        }
+    }
+}

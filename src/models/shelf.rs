@@ -1,0 +1,154 @@
+//! The networks of a data folder, loaded once and shared by all who need them.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use super::{
+    ModelError,
+    backend::Device,
+    catalog::{Catalog, Entry, Role},
+    face::FaceModels,
+};
+
+/// Loads networks when they are first asked for.
+///
+/// What is missing is looked for again each time, and what was replaced is loaded anew, so that
+/// neither needs a restart. Clones share one shelf.
+#[derive(Clone)]
+pub struct Shelf(Arc<Inner>);
+
+struct Inner {
+    folder: PathBuf,
+    device: Device,
+    faces: Mutex<Option<Loaded>>,
+}
+
+struct Loaded {
+    /// The files that it was made of.
+    files: Vec<Source>,
+    models: Arc<FaceModels>,
+}
+
+/// A file and what its entry says, as far as it can be told without reading the file.
+#[derive(Debug, PartialEq)]
+struct Source {
+    entry: Entry,
+    bytes: u64,
+    changed: Option<SystemTime>,
+}
+
+impl fmt::Debug for Shelf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shelf")
+            .field("folder", &self.0.folder)
+            .field("device", &self.0.device)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shelf {
+    /// The networks of the data folder with this root, run on this device.
+    pub fn new(folder: impl Into<PathBuf>, device: Device) -> Self {
+        Self(Arc::new(Inner {
+            folder: folder.into(),
+            device,
+            faces: Mutex::new(None),
+        }))
+    }
+
+    /// The root of the data folder.
+    pub fn folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    /// The face networks. [`ModelError::Missing`] when there is no detector.
+    ///
+    /// The first call reads the files, which takes some tens of milliseconds; others that come
+    /// meanwhile wait for it.
+    pub fn faces(&self) -> Result<Arc<FaceModels>, ModelError> {
+        let catalog = self.catalog()?;
+        let files = sources(&catalog, &self.0.folder);
+        let mut faces = self.0.faces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = faces.as_ref()
+            && loaded.files == files
+        {
+            return Ok(Arc::clone(&loaded.models));
+        }
+        let models = Arc::new(FaceModels::open(&catalog, &self.0.folder, self.0.device)?);
+        *faces = Some(Loaded {
+            files,
+            models: Arc::clone(&models),
+        });
+        Ok(models)
+    }
+
+    /// What is missing for looking at faces and what to do, without loading anything.
+    pub fn missing(&self) -> Option<String> {
+        let catalog = match self.catalog() {
+            Ok(catalog) => catalog,
+            Err(error) => return Some(error.to_string()),
+        };
+        let role = Role::FaceDetector;
+        let present = catalog.present(role, &self.0.folder).is_some();
+        (!present).then(|| ModelError::missing(role).to_string())
+    }
+
+    fn catalog(&self) -> Result<Catalog, ModelError> {
+        Catalog::load(&self.0.folder).map_err(|error| ModelError::List(error.to_string()))
+    }
+}
+
+fn sources(catalog: &Catalog, folder: &Path) -> Vec<Source> {
+    let found = Role::ALL
+        .into_iter()
+        .filter_map(|role| catalog.present(role, folder));
+    found
+        .map(|(entry, path)| {
+            let about = path.metadata().ok();
+            Source {
+                entry: entry.clone(),
+                bytes: about.as_ref().map_or(0, std::fs::Metadata::len),
+                changed: about.and_then(|about| about.modified().ok()),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_missing_detector_is_named_with_what_to_do() {
+        let home = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(home.path(), Device::Cpu);
+        let error = shelf.faces().err().unwrap().to_string();
+        for part in ["face-detector", "webui/models/photog", "photog models"] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert_eq!(shelf.missing(), Some(error));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_looked_at_again() {
+        let home = tempfile::tempdir().unwrap();
+        let catalog = Catalog::built_in();
+        let entry = catalog.downloadable(Role::FaceDetector).unwrap();
+        let path = entry.path(home.path());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"no network").unwrap();
+        let shelf = Shelf::new(home.path(), Device::Cpu);
+        assert_eq!(shelf.missing(), None);
+        let error = shelf.faces().err().unwrap().to_string();
+        assert!(error.contains(&entry.file), "{error}");
+        fs::remove_file(&path).unwrap();
+        let error = shelf.faces().err().unwrap();
+        assert!(matches!(error, ModelError::Missing { .. }), "{error}");
+    }
+}

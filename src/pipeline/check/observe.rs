@@ -1,0 +1,96 @@
+//! What is measured on the faces of a photo, and who measures it.
+
+use std::sync::Arc;
+
+use crate::{
+    imaging::RgbImage,
+    models::{
+        ModelError,
+        face::{Bounds, Embedding, FaceModels, Flaw, Pose, Quality, align},
+        shelf::Shelf,
+    },
+};
+
+/// A face that stands alone in its photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Portrait {
+    /// Where it is.
+    pub bounds: Bounds,
+    /// Where it looks.
+    pub pose: Pose,
+    /// What speaks against it.
+    pub flaw: Option<Defect>,
+    /// What makes it comparable, where there is a network for that.
+    pub embedding: Option<Embedding>,
+}
+
+/// What speaks against a face.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Defect {
+    /// Something that can be measured on its pixels.
+    Measured(Flaw),
+    /// A network rates it below its threshold: the rating and the threshold, 0 to 1.
+    Rated(f32, f32),
+}
+
+/// The faces of one photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// How many there are.
+    pub count: usize,
+    /// The face, if there is exactly one.
+    pub portrait: Option<Portrait>,
+}
+
+/// Looks at photos.
+pub trait Observer: Send + Sync {
+    /// Finds the faces of an upright photo and measures a single one.
+    fn observe(&self, photo: &RgbImage) -> Result<Observation, ModelError>;
+
+    /// Least cosine between two faces of one person; none where persons cannot be told apart.
+    fn same_person(&self) -> Option<f32>;
+}
+
+/// Gives an observer when there is something to look at.
+pub trait FaceSource: Send + Sync {
+    /// The observer, or why there is none.
+    fn observer(&self) -> Result<Arc<dyn Observer>, ModelError>;
+}
+
+impl FaceSource for Shelf {
+    fn observer(&self) -> Result<Arc<dyn Observer>, ModelError> {
+        Ok(self.faces()?)
+    }
+}
+
+impl Observer for FaceModels {
+    fn observe(&self, photo: &RgbImage) -> Result<Observation, ModelError> {
+        let faces = self.detector.detect(photo)?;
+        let [face] = faces.as_slice() else {
+            return Ok(Observation {
+                count: faces.len(),
+                portrait: None,
+            });
+        };
+        let crop = align(photo, &face.points);
+        let mut flaw = Quality::of(&crop, &face.bounds).flaw().map(Defect::Measured);
+        if let (None, Some(network)) = (flaw, &self.quality) {
+            let rating = network.score(&crop)?;
+            flaw = (rating < network.least()).then(|| Defect::Rated(rating, network.least()));
+        }
+        let embedding = self.embedder.as_ref().map(|network| network.embed_aligned(&crop));
+        Ok(Observation {
+            count: 1,
+            portrait: Some(Portrait {
+                bounds: face.bounds,
+                pose: Pose::of(&face.points),
+                flaw,
+                embedding: embedding.transpose()?,
+            }),
+        })
+    }
+
+    fn same_person(&self) -> Option<f32> {
+        self.embedder.as_ref().map(|network| network.same_person())
+    }
+}
