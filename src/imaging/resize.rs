@@ -276,7 +276,8 @@ mod tests {
             let scale = f64::from(source) / f64::from(target);
             let center = (f64::from(place) + 0.5) * scale;
             let weights: Vec<f64> = (0..source)
-                .map(|pixel| kernel.weight((f64::from(pixel) + 0.5 - center) / scale.max(1.0)))
+                // Rounded as in the program: a box has an edge, and some places lie just on it.
+                .map(|pixel| kernel.weight((f64::from(pixel) - center + 0.5) / scale.max(1.0)))
                 .collect();
             let sum: f64 = weights.iter().sum();
             weights.iter().map(|weight| weight / sum).collect()

@@ -43,7 +43,7 @@ impl Lock {
         let mut pins = BTreeMap::new();
         for (value, number) in read::tables(&text).map_err(invalid)?.into_iter().zip(1..) {
             let pin: Pin = value.try_into().map_err(|error: toml::de::Error| {
-                invalid(format!("entry {number}: {}", error.message()))
+                invalid(format!("entry {number}: {}", read::message(&error)))
             })?;
             let is_good = read::is_name(&pin.name)
                 && read::is_file_name(&pin.file)

@@ -100,9 +100,7 @@ pub(super) fn entries(text: &str) -> Result<Vec<Entry>, String> {
 }
 
 fn entry(value: toml::Value) -> Result<Entry, String> {
-    let mut entry: Entry = value
-        .try_into()
-        .map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let mut entry: Entry = value.try_into().map_err(|error| message(&error))?;
     check_texts(&entry)?;
     if let Some(hash) = &mut entry.sha256 {
         hash.make_ascii_lowercase();
@@ -274,6 +272,16 @@ fn check_role(entry: &Entry) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// What is wrong with a value and in which field, on one line.
+pub(super) fn message(error: &toml::de::Error) -> String {
+    let lines = error.to_string();
+    let lines: Vec<&str> = lines.lines().map(str::trim).collect();
+    // It repeats what the list holds.
+    let text = lines.join(" ");
+    let plain = text.trim().chars().filter(|sign| !sign.is_control());
+    plain.take(TEXT_BYTES_MAX).collect()
 }
 
 /// A text from a list, fit to be shown: short and without control characters.

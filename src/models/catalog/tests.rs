@@ -157,7 +157,7 @@ fn a_field_that_is_unknown_missing_or_of_the_wrong_type_is_refused_with_the_entr
             )],
             "length",
         ),
-        (&[("embedding_length", "\"3\"")], "integer"),
+        (&[("embedding_length", "\"3\"")], "`embedding_length`"),
     ];
     for (changes, word) in cases {
         let text = refusal(&list(changes));

@@ -38,6 +38,17 @@ impl Embedding {
         products.sum::<f32>().clamp(-1.0, 1.0)
     }
 
+    /// The mean direction of several faces; `None` when there are none, when they differ in length,
+    /// or when they cancel each other out.
+    pub fn mean<'a>(faces: impl Iterator<Item = &'a Self>) -> Option<Self> {
+        let sum = faces.map(|face| face.0.clone()).reduce(|mut sum, face| {
+            sum.truncate(face.len());
+            sum.iter_mut().zip(face).for_each(|(sum, number)| *sum += number);
+            sum
+        });
+        Self::new(sum?)
+    }
+
     /// Its numbers.
     pub fn as_slice(&self) -> &[f32] {
         &self.0

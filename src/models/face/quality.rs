@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn detail_that_was_lost_shows() {
-        let sharp = chequered(4, 80, 160);
+        let sharp = chequered(2, 80, 160);
         assert_eq!(Quality::of(&sharp, &LARGE).flaw(), None);
         let small = resize(&sharp, ALIGNED_SIDE / 4, ALIGNED_SIDE / 4, Kernel::Triangle);
         let enlarged = resize(&small, ALIGNED_SIDE, ALIGNED_SIDE, Kernel::Triangle);

@@ -93,9 +93,10 @@ mod tests {
                 }
             }
             for candidate in candidates.iter().filter(|one| !kept.contains(one)) {
-                prop_assert!(kept.iter().any(|face| {
+                let covered = kept.iter().any(|face| {
                     face.score >= candidate.score && face.bounds.iou(&candidate.bounds) > overlap
-                }));
+                });
+                prop_assert!(covered);
             }
         }
     }

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Instant};
 
 pub use judge::PhotoSource;
 use judge::judge_each;
-pub use observe::{Defect, FaceSource, Observation, Observer, Portrait};
+pub use observe::{FaceSource, Observer};
 use request::CheckRequest;
 use serde::Serialize;
 pub use verdict::{PhotoReport, Verdict};
@@ -33,6 +33,7 @@ use crate::{
     models::{
         ModelError,
         catalog::{MODEL_FOLDER, Role},
+        face::Fingerprint,
     },
 };
 
@@ -89,17 +90,19 @@ fn compare_persons(judged: &mut [judge::Judged], threshold: f32) -> Option<bool>
 
 /// The earliest photo of which each photo is a copy.
 fn same_shots(judged: &[judge::Judged]) -> Vec<(usize, usize)> {
-    let prints: Vec<_> = judged
+    let prints: Vec<(usize, &Fingerprint)> = judged
         .iter()
         .enumerate()
         .filter_map(|(at, photo)| Some((at, photo.fingerprint.as_ref()?)))
         .collect();
-    let copy_of = |(i, (at, print)): (usize, &(usize, _))| {
-        let print: &crate::models::face::Fingerprint = print;
-        let earlier = prints[..i].iter().find(|(_, other)| other.is_same_shot(print));
-        earlier.map(|(first, _)| (*at, *first))
-    };
-    prints.iter().enumerate().filter_map(copy_of).collect()
+    let mut copies = Vec::new();
+    for (i, (at, print)) in prints.iter().enumerate() {
+        let mut earlier = prints[..i].iter();
+        if let Some((first, _)) = earlier.find(|(_, other)| other.is_same_shot(print)) {
+            copies.push((*at, *first));
+        }
+    }
+    copies
 }
 
 /// Judges the photos of one request after another.

@@ -7,12 +7,18 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
+use super::observe::{Defect, Observation, Portrait};
 use super::*;
 use crate::{
     domain::{Problem, Tags},
     fetch::NetworkPolicy,
-    imaging::samples,
+    imaging::{RgbImage, samples},
     job::{CancelReason, CancelToken, ProgressSink},
+    models::{
+        backend::Device,
+        face::{Bounds, Embedding, Flaw, Pose},
+        shelf::Shelf,
+    },
     store::Mounts,
 };
 
@@ -29,6 +35,52 @@ fn context() -> JobContext {
     }
 }
 
+/// Finds in every photo what it was told.
+#[derive(Clone)]
+struct Told {
+    seen: Observation,
+    same_person: Option<f32>,
+}
+
+impl Observer for Told {
+    fn observe(&self, _photo: &RgbImage) -> Result<Observation, ModelError> {
+        Ok(self.seen.clone())
+    }
+
+    fn same_person(&self) -> Option<f32> {
+        self.same_person
+    }
+}
+
+impl FaceSource for Told {
+    fn observer(&self) -> Result<Arc<dyn Observer>, ModelError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+/// One good face that fills every photo.
+fn told() -> Told {
+    let points = [[240.0, 250.0], [330.0, 250.0], [285.0, 300.0], [250.0, 350.0], [320.0, 350.0]];
+    let portrait = Portrait {
+        bounds: Bounds {
+            left: 0.0,
+            top: 0.0,
+            right: 4000.0,
+            bottom: 4000.0,
+        },
+        pose: Pose::of(&points),
+        flaw: None,
+        embedding: Embedding::new(vec![1.0, 0.0]),
+    };
+    Told {
+        seen: Observation {
+            count: 1,
+            portrait: Some(portrait),
+        },
+        same_person: Some(0.5),
+    }
+}
+
 fn run_in(context: &JobContext, request: &Value) -> (Answer, Value) {
     let input = JobInput {
         data: request.to_string().into(),
@@ -36,7 +88,7 @@ fn run_in(context: &JobContext, request: &Value) -> (Answer, Value) {
             .into_iter()
             .collect::<Tags>(),
     };
-    let answer = CheckEngine::new(fetcher()).run(&input, context);
+    let answer = CheckEngine::new(fetcher(), Arc::new(told())).run(&input, context);
     let body = serde_json::from_slice(&answer.body).unwrap();
     (answer, body)
 }
@@ -81,7 +133,7 @@ fn each_photo_gets_its_verdict_in_order() {
         .zip(&images)
     {
         assert_eq!(result["url"], *image);
-        assert_eq!(result["frontal"], false);
+        assert_eq!(result["frontal"], result["code"] == 1);
         assert_eq!(result.as_object().unwrap().len(), 4);
     }
 }
@@ -100,10 +152,10 @@ fn a_result_has_exactly_the_members_of_the_specification() {
             "message": "success",
             "images": [image],
             "check_results": [
-                {"url": image, "code": 1, "frontal": false, "message": "success"}],
+                {"url": image, "code": 1, "frontal": true, "message": "success"}],
             "same_person": null,
             "cost_time": 0.0,
-            "warnings": [NO_FACE_RULES],
+            "warnings": [],
         })
     );
 }
@@ -120,13 +172,13 @@ fn warnings_say_why_a_photo_failed_without_repeating_its_address() {
 
 #[test]
 fn options_are_read_and_unknown_ones_are_named() {
-    let warnings = |configure: Value| {
-        let (answer, body) = run(&json!({"images": ["x"], "configure": configure}));
+    let photo = data_url(&samples::png(600, 600));
+    let answer = |configure: Value| {
+        let (answer, body) = run(&json!({"images": [photo, photo], "configure": configure}));
         assert_eq!(answer.status, 200);
-        assert_eq!(body["same_person"], Value::Null);
-        body["warnings"].to_string()
+        (body["same_person"].clone(), body["warnings"].to_string())
     };
-    let asks = |configure| warnings(configure).contains("`same_person` is null, not decided");
+    let asks = |configure| answer(configure).0 == json!(true);
     assert!(!asks(json!({})));
     assert!(!asks(Value::Null));
     assert!(!asks(json!({"face_reconize": null})));
@@ -138,6 +190,7 @@ fn options_are_read_and_unknown_ones_are_named() {
     assert!(!asks(
         json!({"face_reconize": false, "face_recognize": true})
     ));
+    let warnings = |configure: Value| answer(configure).1;
     assert!(warnings(json!({"face_reconize": false, "face_recognize": true})).contains("differ"));
     assert!(!warnings(json!({"face_reconize": true, "face_recognize": true})).contains("differ"));
     let unknown = warnings(json!({"sharpness": 1, "ä".repeat(101): 2}));
@@ -145,6 +198,96 @@ fn options_are_read_and_unknown_ones_are_named() {
     assert!(unknown.contains("…` is not known"));
     let many: serde_json::Map<_, _> = (0..50).map(|at| (format!("o{at}"), json!(at))).collect();
     assert!(warnings(many.into()).contains("30 more members"));
+}
+
+#[test]
+fn a_photo_that_comes_twice_is_a_warning() {
+    let photo = data_url(&samples::png(600, 600));
+    let (_, body) = run(&json!({"images": [photo, "nonsense", photo]}));
+    assert_eq!(codes(&body), [1, 2, 1]);
+    let warnings = body["warnings"].to_string();
+    assert!(
+        warnings.contains("images[2] is the same shot as images[0]"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn the_rules_about_a_face_have_their_order() {
+    let size = (1000, 1600);
+    let code = |seen: &Observation| {
+        let (verdict, detail) = judge::face_verdict(size, seen);
+        assert_eq!(detail.is_none(), verdict == Verdict::Success);
+        verdict.code()
+    };
+    let none = |count| Observation {
+        count,
+        portrait: None,
+    };
+    assert_eq!((code(&none(0)), code(&none(2))), (5, 6));
+    let face = |width: f32, height: f32, flaw: Option<Defect>| {
+        let mut seen = told().seen;
+        let portrait = seen.portrait.as_mut().unwrap();
+        portrait.flaw = flaw;
+        portrait.bounds = Bounds {
+            left: 10.0,
+            top: 10.0,
+            right: 10.0 + width,
+            bottom: 10.0 + height,
+        };
+        seen
+    };
+    let blurred = Some(Defect::Measured(Flaw::Blurred));
+    assert_eq!(code(&face(125.0, 200.0, None)), 1);
+    assert_eq!(code(&face(124.0, 200.0, blurred)), 7);
+    assert_eq!(code(&face(125.0, 199.0, None)), 7);
+    assert_eq!(code(&face(125.0, 200.0, blurred)), 8);
+    assert_eq!(code(&face(125.0, 200.0, Some(Defect::Rated(0.2, 0.45)))), 8);
+}
+
+#[test]
+fn without_a_network_the_answer_says_what_is_missing() {
+    let home = tempfile::tempdir().unwrap();
+    let shelf = Arc::new(Shelf::new(home.path(), Device::Cpu));
+    let ask = |request: Value| {
+        let input = JobInput {
+            data: request.to_string().into(),
+            tags: Tags::default(),
+        };
+        CheckEngine::new(fetcher(), shelf.clone()).run(&input, &context())
+    };
+    let answer = ask(json!({"request_id": 4, "images": ["x"]}));
+    assert_eq!(
+        (answer.status, answer.problem),
+        (503, Some(Problem::BaseModelMissing))
+    );
+    for part in ["face-detector", "webui/models/photog", "photog models"] {
+        assert!(answer.message.contains(part), "{}", answer.message);
+    }
+    // A request that is wrong anyway hears that first.
+    assert_eq!(ask(json!({})).problem, Some(Problem::InvalidParameter));
+}
+
+#[test]
+fn persons_cannot_be_compared_without_a_network_for_it() {
+    let faces = Told {
+        same_person: None,
+        ..told()
+    };
+    let photo = data_url(&samples::png(600, 600));
+    let ask = |face_reconize: bool| {
+        let configure = json!({"face_reconize": face_reconize});
+        let request = json!({"images": [photo], "configure": configure});
+        let input = JobInput {
+            data: request.to_string().into(),
+            tags: Tags::default(),
+        };
+        CheckEngine::new(fetcher(), Arc::new(faces.clone())).run(&input, &context())
+    };
+    assert_eq!(ask(false).status, 200);
+    let refused = ask(true);
+    assert_eq!(refused.problem, Some(Problem::BaseModelMissing));
+    assert!(refused.message.contains("face-embedding"), "{}", refused.message);
 }
 
 #[test]
@@ -263,7 +406,9 @@ fn files_and_bytes_of_the_operator_are_judged_like_addresses() {
         PhotoSource::Bytes(&small),
         PhotoSource::Bytes(b""),
     ];
-    let reports = judge_photos(&sources, &fetcher(), &context()).unwrap();
+    let reports = judge_photos(&sources, false, &fetcher(), &told(), &context())
+        .unwrap()
+        .reports;
     let verdicts: Vec<_> = reports.iter().map(|report| report.verdict).collect();
     assert_eq!(
         verdicts,
@@ -285,8 +430,8 @@ fn files_and_bytes_of_the_operator_are_judged_like_addresses() {
 }
 
 #[test]
-fn the_shared_photos_get_their_verdicts() {
-    let Some(photos) = samples::shared_photos("the_shared_photos_get_their_verdicts") else {
+fn the_files_of_the_shared_photos_get_their_verdicts() {
+    let Some(photos) = samples::shared_photos("the_files_of_the_shared_photos_get_their_verdicts") else {
         return;
     };
     // Width or height of most is exactly 512, which is not above 512.
@@ -305,7 +450,9 @@ fn the_shared_photos_get_their_verdicts() {
     files.sort();
     assert_eq!(files.len(), 30);
     let sources: Vec<_> = files.iter().map(|file| PhotoSource::Path(file)).collect();
-    let reports = judge_photos(&sources, &fetcher(), &context()).unwrap();
+    let reports = judge_photos(&sources, false, &fetcher(), &told(), &context())
+        .unwrap()
+        .reports;
     for (file, report) in files.iter().zip(reports) {
         let name = file.file_name().unwrap().to_str().unwrap();
         let expected = match name {
@@ -326,8 +473,9 @@ fn large_real_photos_are_judged_fit() {
         .map(|name| photos.join("persons").join(name))
         .into();
     let sources: Vec<_> = files.iter().map(|file| PhotoSource::Path(file)).collect();
-    let codes: Vec<_> = judge_photos(&sources, &fetcher(), &context())
+    let codes: Vec<_> = judge_photos(&sources, false, &fetcher(), &told(), &context())
         .unwrap()
+        .reports
         .iter()
         .map(|report| report.verdict.code())
         .collect();
