@@ -1,20 +1,22 @@
 //! `photog check`: the verdicts of the service `photog_check` for local files.
 
 use std::{
+    borrow::Cow,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     config::Settings,
     fetch::Fetcher,
     job::{CancelToken, JobContext},
-    models::{ModelError, catalog::Role, shelf::Shelf},
+    models::{ModelError, catalog::Role, face::Face, shelf::Shelf},
     pipeline::{FaceSource as _, Judgement, PhotoReport, PhotoSource, judge_photos},
     store::Mounts,
 };
@@ -23,6 +25,8 @@ use super::{device, out};
 
 /// Longest time for all photos of one call.
 const TIME_MAX: Duration = Duration::from_secs(60 * 60);
+/// What stands in a cell for which nothing is known.
+const NOTHING: &str = "-";
 
 /// Flags of `photog check`.
 #[derive(Debug, Args)]
@@ -40,7 +44,9 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     let config = settings.check()?;
     let started = Instant::now();
     let device = device::choose(config.device).map_err(anyhow::Error::msg)?;
-    let observer = Shelf::new(&config.data_dir, device).observer()?;
+    let observer = Shelf::new(&config.data_dir, device)
+        .observer()
+        .context("photos cannot be judged")?;
     if args.same_person && observer.same_person().is_none() {
         let missing = ModelError::missing(Role::FaceEmbedding);
         anyhow::bail!("--same-person compares persons, and {missing}");
@@ -61,10 +67,18 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     let judgement = judged.map_err(|_| {
         anyhow::anyhow!("the photos took longer than {TIME_MAX:?}; check fewer at once")
     })?;
+    let names: Vec<_> = args
+        .photos
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect();
     if as_json {
-        print_json(args, &judgement, started.elapsed())?;
+        out::json(&as_result(&names, &judgement, started.elapsed()))?;
     } else {
-        print_text(args, &judgement)?;
+        out::bytes(as_table(&names, &judgement).as_bytes())?;
+        if args.same_person {
+            out::line(same_person(judgement.same_person))?;
+        }
     }
     let usable = judgement.reports.iter().all(PhotoReport::is_usable);
     Ok(if usable {
@@ -74,78 +88,188 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     })
 }
 
-/// The same members as a result of the service.
-fn print_json(args: &CheckArgs, judgement: &Judgement, took: Duration) -> anyhow::Result<()> {
-    let photos = || {
-        args.photos
-            .iter()
-            .map(|path| path.to_string_lossy().into_owned())
-    };
-    let results: Vec<_> = photos()
-        .zip(&judgement.reports)
-        .map(|(url, report)| {
-            json!({
-                "url": url,
-                "code": report.verdict.code(),
-                "frontal": report.frontal,
-                "message": report.verdict.message(),
-                "detail": report.detail,
-                "width": report.size.map(|(width, _)| width),
-                "height": report.size.map(|(_, height)| height),
-                "faces": report.faces,
-                "roll": report.pose.map(|pose| pose.roll.round()),
-                "yaw": report.pose.map(|pose| pose.yaw.round()),
-                "pitch": report.pose.map(|pose| pose.pitch.round()),
-            })
+/// The members of a result of the service, and what else is known of each photo.
+fn as_result(names: &[Cow<'_, str>], judgement: &Judgement, took: Duration) -> Value {
+    let result = |(url, report): (&Cow<'_, str>, &PhotoReport)| {
+        json!({
+            "url": url,
+            "code": report.verdict.code(),
+            "frontal": report.frontal,
+            "message": report.verdict.message(),
+            "detail": report.detail,
+            "width": report.size.map(|(width, _)| width),
+            "height": report.size.map(|(_, height)| height),
+            "faces": report.faces.as_deref().map(faces),
+            "roll": report.pose.map(|pose| pose.roll.round()),
+            "yaw": report.pose.map(|pose| pose.yaw.round()),
+            "pitch": report.pose.map(|pose| pose.pitch.round()),
         })
-        .collect();
-    out::json(&json!({
+    };
+    let results = names.iter().zip(&judgement.reports).map(result);
+    json!({
         "code": "OK",
         "message": "success",
-        "images": photos().collect::<Vec<_>>(),
-        "check_results": results,
+        "images": names,
+        "check_results": results.collect::<Vec<_>>(),
         "same_person": judgement.same_person,
         "cost_time": (took.as_secs_f64() * 1000.0).round() / 1000.0,
         "warnings": judgement.warnings("images"),
-    }))?;
-    Ok(())
+    })
 }
 
-fn print_text(args: &CheckArgs, judgement: &Judgement) -> anyhow::Result<()> {
-    let titles = ["CODE", "VERDICT", "FRONTAL", "SIZE", "PHOTO", "DETAIL"];
+/// Score, sides and points of each face, with no more digits than mean something.
+fn faces(faces: &[Face]) -> Vec<Value> {
+    let tenths = |number: f32| (f64::from(number) * 10.0).round() / 10.0;
+    let face = |face: &Face| {
+        let bounds = face.bounds;
+        let sides = [bounds.left, bounds.top, bounds.right, bounds.bottom];
+        json!({
+            "score": (f64::from(face.score) * 1000.0).round() / 1000.0,
+            "box": (sides.map(tenths)),
+            "points": (face.points.map(|point| point.map(tenths))),
+        })
+    };
+    faces.iter().map(face).collect()
+}
+
+/// One line for each photo.
+fn as_table(names: &[Cow<'_, str>], judgement: &Judgement) -> String {
+    let titles = [
+        "CODE", "VERDICT", "SIZE", "FACES", "FRONTAL", "PHOTO", "DETAIL",
+    ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
-    for (at, (path, report)) in args.photos.iter().zip(&judgement.reports).enumerate() {
-        let size = report.size.map_or_else(
-            || String::from("-"),
-            |(width, height)| format!("{width}x{height}"),
-        );
-        let frontal = match (report.pose, report.frontal) {
-            (None, _) => "-",
-            (Some(_), true) => "yes",
-            (Some(_), false) => "no",
-        };
+    for (at, (name, report)) in names.iter().zip(&judgement.reports).enumerate() {
+        let size = report
+            .size
+            .map(|(width, height)| format!("{width}x{height}"));
+        let frontal = report
+            .pose
+            .map(|_| if report.frontal { "yes" } else { "no" });
         let copy = judgement.same_shots.iter().find(|(copy, _)| *copy == at);
-        let copy = copy.map(|(_, first)| {
-            format!("the same shot as {}", args.photos[*first].to_string_lossy())
-        });
+        let copy = copy.map(|(_, first)| format!("the same shot as {}", names[*first]));
         let details: Vec<String> = report.detail.iter().cloned().chain(copy).collect();
         rows.push(vec![
             report.verdict.code().to_string(),
             report.verdict.message().to_owned(),
-            frontal.to_owned(),
-            size,
-            path.to_string_lossy().into_owned(),
+            size.unwrap_or_else(|| NOTHING.to_owned()),
+            report
+                .faces
+                .as_deref()
+                .map_or_else(|| NOTHING.to_owned(), count_of),
+            frontal.unwrap_or(NOTHING).to_owned(),
+            name.clone().into_owned(),
             details.join("; "),
         ]);
     }
-    out::bytes(out::table(&rows).as_bytes())?;
-    if args.same_person {
-        let answer = match judgement.same_person {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "not decided: fewer than two photos are usable",
-        };
-        out::line(&format!("same person: {answer}"))?;
+    out::table(&rows)
+}
+
+/// How many faces there are, and of how many pixels the largest is.
+fn count_of(faces: &[Face]) -> String {
+    let Some(largest) = faces.first() else {
+        return String::from("0");
+    };
+    let of = if faces.len() == 1 { "" } else { "largest " };
+    let (width, height) = (largest.bounds.width(), largest.bounds.height());
+    format!("{} ({of}{width:.0}x{height:.0})", faces.len())
+}
+
+const fn same_person(answer: Option<bool>) -> &'static str {
+    match answer {
+        Some(true) => "same person: yes",
+        Some(false) => "same person: no",
+        None => "same person: not decided, fewer than two photos are usable",
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        models::face::{Bounds, Pose},
+        pipeline::Verdict,
+    };
+
+    use super::*;
+
+    fn face(width: f32, height: f32) -> Face {
+        Face {
+            score: 0.912_34,
+            bounds: Bounds {
+                left: 10.0,
+                top: 20.0,
+                right: 10.0 + width,
+                bottom: 20.0 + height,
+            },
+            points: [[0.0; 2]; 5],
+        }
+    }
+
+    fn report(verdict: Verdict, faces: Option<Vec<Face>>) -> PhotoReport {
+        let pose = Pose {
+            yaw: 12.3,
+            ..Pose::default()
+        };
+        let is_usable = verdict == Verdict::Success;
+        PhotoReport {
+            verdict,
+            frontal: is_usable,
+            detail: (!is_usable).then(|| String::from("a reason")),
+            size: faces.as_ref().map(|_| (640, 800)),
+            pose: faces
+                .as_ref()
+                .filter(|faces| faces.len() == 1)
+                .map(|_| pose),
+            faces,
+        }
+    }
+
+    fn judgement() -> Judgement {
+        Judgement {
+            reports: vec![
+                report(Verdict::Success, Some(vec![face(100.0, 120.4)])),
+                report(Verdict::SeveralFaces, Some(vec![face(90.0, 90.0); 3])),
+                report(Verdict::DecodeFailed, None),
+                report(Verdict::Success, Some(vec![face(100.0, 120.4)])),
+            ],
+            same_person: Some(true),
+            same_shots: vec![(3, 0)],
+        }
+    }
+
+    #[test]
+    fn the_table_says_what_was_found_and_why() {
+        let names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"].map(Cow::Borrowed);
+        assert_eq!(
+            as_table(&names, &judgement()),
+            "CODE  VERDICT                  SIZE     FACES              FRONTAL  PHOTO  DETAIL\n\
+             1     success                  640x800  1 (100x120)        yes      a.jpg\n\
+             6     multiple faces detected  640x800  3 (largest 90x90)  -        b.jpg  a reason\n\
+             3     image decode failed      -        -                  -        c.jpg  a reason\n\
+             1     success                  640x800  1 (100x120)        yes      d.jpg  \
+             the same shot as a.jpg\n"
+        );
+        assert_eq!(count_of(&[]), "0");
+    }
+
+    #[test]
+    fn the_document_has_the_members_of_a_result_and_the_faces() {
+        let names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"].map(Cow::Borrowed);
+        let result = as_result(&names, &judgement(), Duration::from_millis(1500));
+        assert_eq!(result["cost_time"], 1.5);
+        assert_eq!(result["same_person"], true);
+        assert_eq!(result["warnings"].as_array().unwrap().len(), 3);
+        let [first, _, third, _] = result["check_results"].as_array().unwrap().as_slice() else {
+            panic!("{result}");
+        };
+        assert_eq!(
+            (&first["url"], &first["yaw"]),
+            (&json!("a.jpg"), &json!(12.0))
+        );
+        assert_eq!(first["faces"][0]["score"], 0.912);
+        assert_eq!(first["faces"][0]["box"], json!([10.0, 20.0, 110.0, 140.4]));
+        assert_eq!(
+            (&third["faces"], &third["width"]),
+            (&Value::Null, &Value::Null)
+        );
+    }
 }

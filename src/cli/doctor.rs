@@ -9,10 +9,15 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    config::{Config, Settings},
+    config::{Config, DeviceChoice, Settings},
     domain::{MIB, Role},
-    models::{backend::Device, shelf::Shelf},
-    pipeline::missing_model,
+    models::{
+        ModelError,
+        backend::{Device, cuda_devices},
+        catalog,
+        shelf::Shelf,
+    },
+    pipeline::lack_of,
     queue::{QueueError, Store},
     store::{DataFolder, write_atomic},
 };
@@ -83,6 +88,13 @@ pub fn run(settings: &Settings, as_json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn examine(config: &Config) -> Vec<Finding> {
+    let mut findings = examine_all_but_models(config);
+    // Whether a file can be used does not depend on the device, and the processor is always there.
+    findings.extend(models(&Shelf::new(&config.data_dir, Device::Cpu)));
+    findings
+}
+
+fn examine_all_but_models(config: &Config) -> Vec<Finding> {
     if !config.data_dir.exists() {
         // Looking must not make a folder, least of all under a mistyped name.
         let text = format!(
@@ -112,22 +124,14 @@ fn examine(config: &Config) -> Vec<Finding> {
         }
     };
     let in_use = folder.lock().is_none();
-    let shelf = Shelf::new(folder.root(), Device::Cpu);
-    let mut findings = vec![
+    vec![
         folders(&folder),
         database(&folder, in_use),
         port(config),
         clock(),
         disk(&folder, config),
         device(config),
-    ];
-    findings.extend(
-        [Role::Check, Role::Train, Role::Predict]
-            .into_iter()
-            .filter_map(|role| missing_model(role, &shelf))
-            .map(|text| finding("models", Level::Warning, text)),
-    );
-    findings
+    ]
 }
 
 fn finding(name: &'static str, level: Level, text: impl Into<String>) -> Finding {
@@ -245,10 +249,51 @@ fn disk(folder: &DataFolder, config: &Config) -> Finding {
 }
 
 fn device(config: &Config) -> Finding {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    match choice::choose(config.device) {
-        Err(text) => finding("device", Level::Failure, text),
-        Ok(Device::Cpu) => finding("device", Level::Ok, format!("cpu with {cores} cores")),
-        Ok(device) => finding("device", Level::Ok, device.to_string()),
+    let text = match choice::choose(config.device) {
+        Err(text) => return finding("device", Level::Failure, text),
+        Ok(Device::Cpu) => {
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            let gpu = match (config.device, cuda_devices()) {
+                (DeviceChoice::Auto, Err(reason)) => format!("; no GPU is used: {reason}"),
+                _ => String::new(),
+            };
+            format!("{} with {cores} cores{gpu}", Device::Cpu)
+        }
+        Ok(device) => {
+            let count = cuda_devices().unwrap_or(1);
+            format!("{device}; GPUs in this machine: {count}")
+        }
+    };
+    finding("device", Level::Ok, text)
+}
+
+/// What services lack, and whether the networks that are there can be used.
+fn models(shelf: &Shelf) -> Vec<Finding> {
+    let lacks = [Role::Check, Role::Train, Role::Predict]
+        .into_iter()
+        .filter_map(|role| lack_of(role, shelf))
+        .map(|lack| finding("models", Level::Warning, lack.text));
+    let mut findings: Vec<Finding> = lacks.collect();
+    match shelf.faces() {
+        Ok(_) => findings.insert(0, finding("models", Level::Ok, face_files(shelf))),
+        // Said already.
+        Err(ModelError::Missing { .. } | ModelError::List(_)) => {}
+        Err(error) => {
+            let text = format!(
+                "photos cannot be judged: {error}; look with `photog models verify`, and bring \
+                 another file or move this one away"
+            );
+            findings.insert(0, finding("models", Level::Warning, text));
+        }
     }
+    findings
+}
+
+/// Which file serves which role.
+fn face_files(shelf: &Shelf) -> String {
+    let files = catalog::Role::ALL.map(|role| match shelf.entry(role) {
+        Ok(entry) => format!("{role} {}", entry.file),
+        Err(_) => format!("no {role}"),
+    });
+    files.join(", ")
 }

@@ -19,7 +19,7 @@ use crate::{
     http::{App, AppParts, ServeOptions, Server},
     models::{self, shelf::Shelf},
     observe::{CommitMetrics, JobMetrics, notify_manager},
-    pipeline::missing_model,
+    pipeline::lack_of,
     queue::{QueueError, Store, StoreOptions, SystemClock},
     scheduler::{Device, DeviceId},
     services::{self, Machine, Service},
@@ -349,8 +349,8 @@ fn tell(shelf: &Shelf, device: models::backend::Device, specs: &[ServiceSpec]) {
             role,
             "service"
         );
-        if let Some(missing) = spec.role.and_then(|role| missing_model(role, shelf)) {
-            tracing::warn!(service = spec.name, "{missing}");
+        if let Some(lack) = spec.role.and_then(|role| lack_of(role, shelf)) {
+            tracing::warn!(service = spec.name, "{}", lack.text);
         }
     }
 }

@@ -86,15 +86,14 @@ impl Shelf {
         Ok(models)
     }
 
-    /// What is missing for looking at faces and what to do, without loading anything.
-    pub fn missing(&self) -> Option<String> {
-        let catalog = match self.catalog() {
-            Ok(catalog) => catalog,
-            Err(error) => return Some(error.to_string()),
-        };
-        let role = Role::FaceDetector;
-        let present = catalog.present(role, &self.0.folder).is_some();
-        (!present).then(|| ModelError::missing(role).to_string())
+    /// The file that serves a role, as far as it can be told without reading it: its entry, or why
+    /// there is none and what to do.
+    pub fn entry(&self, role: Role) -> Result<Entry, ModelError> {
+        let catalog = self.catalog()?;
+        match catalog.present(role, &self.0.folder) {
+            Some((entry, _)) => Ok(entry.clone()),
+            None => Err(ModelError::missing(role)),
+        }
     }
 
     fn catalog(&self) -> Result<Catalog, ModelError> {
@@ -132,7 +131,8 @@ mod tests {
         for part in ["face-detector", "webui/models/photog", "photog models"] {
             assert!(error.contains(part), "{error}");
         }
-        assert_eq!(shelf.missing(), Some(error));
+        let missing = shelf.entry(Role::FaceDetector).unwrap_err();
+        assert_eq!(missing.to_string(), error);
     }
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, b"no network").unwrap();
         let shelf = Shelf::new(home.path(), Device::Cpu);
-        assert_eq!(shelf.missing(), None);
+        assert_eq!(shelf.entry(Role::FaceDetector).unwrap(), *entry);
         let error = shelf.faces().err().unwrap().to_string();
         assert!(error.contains(&entry.file), "{error}");
         fs::remove_file(&path).unwrap();

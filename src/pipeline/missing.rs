@@ -1,6 +1,6 @@
-//! Answers for a service whose base model is not in the data folder.
+//! What services lack, and answers for those whose base model is not in the data folder.
 //!
-//! The service starts and takes entries all the same: each ends in a failure that names the
+//! Such a service starts and takes entries all the same: each ends in a failure that names the
 //! missing file and what to do, instead of waiting for ever.
 
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::{Answer, Engine, JobInput, reply::Failure, request};
 use crate::{
     domain::{Problem, Role},
     job::JobContext,
-    models::shelf::Shelf,
+    models::{catalog, shelf::Shelf},
 };
 
 /// Where a base checkpoint has to lie, below the data folder.
@@ -26,26 +26,54 @@ impl MissingModelEngine {
     /// [`Role::Train`] or [`Role::Predict`].
     pub fn new(role: Role, shelf: &Shelf) -> Self {
         // A role that lacks nothing has no such engine; the text then says just that.
-        let message = missing_model(role, shelf);
+        let lack = lack_of(role, shelf);
         Self {
-            message: message.unwrap_or_else(|| String::from("nothing is missing")),
+            message: lack.map_or_else(|| String::from("nothing is missing"), |lack| lack.text),
         }
     }
 }
 
-/// What a service of this role lacks and what to do about it; `None` when it can work.
-pub fn missing_model(role: Role, shelf: &Shelf) -> Option<String> {
+/// Something that a service lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// Whether the service works all the same, only without a part of what it offers.
+    pub able: bool,
+    /// What is missing and what to do about it.
+    pub text: String,
+}
+
+/// What a service of this role lacks; `None` when it can do everything.
+///
+/// Looks at the data folder, and so may take a few milliseconds, but loads nothing.
+pub fn lack_of(role: Role, shelf: &Shelf) -> Option<Lack> {
     let purpose = match role {
         Role::Echo => return None,
-        Role::Check => return shelf.missing(),
+        Role::Check => return lack_of_check(shelf),
         Role::Train => "training a person",
         Role::Predict | Role::Sd => "making a portrait",
     };
-    Some(format!(
-        "{purpose} needs a base model, and there is no `.safetensors` file in \
-         `{BASE_MODEL_FOLDER}` of the data folder; this version of photog has no \
-         engine for it yet, so the request cannot succeed"
-    ))
+    Some(Lack {
+        able: false,
+        text: format!(
+            "{purpose} needs a base model, and there is no `.safetensors` file in \
+             `{BASE_MODEL_FOLDER}` of the data folder; this version of photog has no \
+             engine for it yet, so the request cannot succeed"
+        ),
+    })
+}
+
+fn lack_of_check(shelf: &Shelf) -> Option<Lack> {
+    let lack = |able, text| Some(Lack { able, text });
+    if let Err(error) = shelf.entry(catalog::Role::FaceDetector) {
+        return lack(false, format!("photos cannot be judged: {error}"));
+    }
+    if let Err(error) = shelf.entry(catalog::Role::FaceEmbedding) {
+        let text = format!(
+            "photos are judged, but requests with `face_reconize` cannot be answered: {error}"
+        );
+        return lack(true, text);
+    }
+    None
 }
 
 impl Engine for MissingModelEngine {
@@ -80,8 +108,8 @@ mod tests {
             progress: Arc::new(()),
             device: String::from("cpu"),
         };
-        let answer =
-            MissingModelEngine::new(role, &Shelf::new("", Device::Cpu)).run(&input, &context);
+        let shelf = Shelf::new("", Device::Cpu);
+        let answer = MissingModelEngine::new(role, &shelf).run(&input, &context);
         let body = serde_json::from_slice(&answer.body).unwrap();
         (answer, body)
     }
@@ -99,6 +127,31 @@ mod tests {
             assert!(body["cost_time"].is_f64());
             assert_eq!(body.as_object().unwrap().len(), 4);
         }
+    }
+
+    #[test]
+    fn a_check_lacks_first_its_detector_and_then_the_network_that_compares() {
+        let home = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(home.path(), Device::Cpu);
+        let bring = |name: &str| {
+            let path = catalog::Catalog::built_in()
+                .find(name)
+                .unwrap()
+                .path(home.path());
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"not looked at").unwrap();
+        };
+        let lack = lack_of(Role::Check, &shelf).unwrap();
+        assert!(
+            !lack.able && lack.text.contains("face-detector"),
+            "{lack:?}"
+        );
+        bring("yunet");
+        let lack = lack_of(Role::Check, &shelf).unwrap();
+        assert!(lack.able && lack.text.contains("face_reconize"), "{lack:?}");
+        bring("mobilefacenet");
+        assert_eq!(lack_of(Role::Check, &shelf), None);
+        assert_eq!(lack_of(Role::Echo, &shelf), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use check::{
     CheckEngine, FaceSource, Judgement, Observer, PhotoReport, PhotoSource, Verdict, judge_photos,
 };
 pub use echo::EchoEngine;
-pub use missing::{MissingModelEngine, missing_model};
+pub use missing::{Lack, MissingModelEngine, lack_of};
 pub use reply::{Failure, failure_answer};
 pub use request::RequestId;
 

@@ -6,14 +6,14 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{http::state::App, pipeline::missing_model};
+use crate::{http::state::App, pipeline::lack_of};
 
 /// What one service can do.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Ability {
     /// Its entries are worked on with success.
     pub able: bool,
-    /// What is missing and what to do.
+    /// What is missing and what to do; with `able`, it is a part that is missing.
     pub reason: Option<String>,
 }
 
@@ -41,24 +41,16 @@ pub async fn alive() -> &'static str {
         (status = 200, description = "Entries are accepted", body = Readiness),
         (status = 503, description = "Entries are not accepted", body = Readiness)))]
 pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
-    let services: BTreeMap<String, Ability> = app
-        .0
-        .services
-        .values()
-        .map(|entry| {
-            let reason = entry
-                .spec()
-                .role
-                .and_then(|role| missing_model(role, &app.0.shelf));
-            (
-                entry.spec().name.clone(),
-                Ability {
-                    able: reason.is_none(),
-                    reason,
-                },
-            )
-        })
-        .collect();
+    let looking = app.clone();
+    // It looks at files.
+    let services = tokio::task::spawn_blocking(move || abilities(&looking)).await;
+    let (services, unseen) = match services {
+        Ok(services) => (services, None),
+        Err(_) => (
+            BTreeMap::new(),
+            Some("what services can do was not found out; try again"),
+        ),
+    };
     let refusal = match app.check_running() {
         Err(refusal) => Some(refusal.message),
         Ok(()) => app
@@ -67,11 +59,14 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
             .check()
             .await
             .err()
-            .map(|error| error.to_string()),
+            .map(|error| error.to_string())
+            .or_else(|| unseen.map(str::to_owned)),
     };
     let (code, status) = match &refusal {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why.clone()),
-        None if services.values().all(|service| service.able) => (StatusCode::OK, "ok".to_owned()),
+        None if services.values().all(|service| service.reason.is_none()) => {
+            (StatusCode::OK, "ok".to_owned())
+        }
         None => (StatusCode::OK, "degraded".to_owned()),
     };
     (
@@ -82,4 +77,20 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
             services,
         }),
     )
+}
+
+/// What each service can do, as far as the files of its networks tell.
+fn abilities(app: &App) -> BTreeMap<String, Ability> {
+    let services = app.0.services.values();
+    services
+        .map(|entry| {
+            let spec = entry.spec();
+            let lack = spec.role.and_then(|role| lack_of(role, &app.0.shelf));
+            let ability = Ability {
+                able: lack.as_ref().is_none_or(|lack| lack.able),
+                reason: lack.map(|lack| lack.text),
+            };
+            (spec.name.clone(), ability)
+        })
+        .collect()
 }

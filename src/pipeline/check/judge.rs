@@ -1,6 +1,7 @@
 //! The verdict on one photo after another.
 
 use std::{
+    fmt::Display,
     fs::File,
     io::{self, Read},
     path::Path,
@@ -26,8 +27,9 @@ const SIDE_TOO_SMALL: u32 = 512;
 /// A face has to have this share of the photo's width and of its height (`portrait-api` section
 /// 3.3): what is smaller falls out when training photos are prepared.
 const FACE_SHARE_MIN: f32 = 1.0 / 8.0;
-/// Longest time that is spent on one photo once its file is there. A photo of 12 megapixels takes
-/// about a tenth of a second on two cores, and the largest that is decoded ten times as long.
+/// Time after which a photo is given up whose file is there and whose pixels are not. A photo of 12
+/// megapixels takes about a fifth of a second on two cores, the largest that is decoded ten times as
+/// long, and a busy machine several times that.
 const PHOTO_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Where a photo comes from.
@@ -71,7 +73,7 @@ pub(super) fn judge_each(
     context: &JobContext,
 ) -> Result<Vec<Judged>, CancelReason> {
     let limits = FetchLimits::default();
-    let judge = |bytes: &[u8]| judge(bytes, observer, context);
+    let judge = |bytes: &[u8]| judge(bytes, observer, PHOTO_TIME_MAX, context);
     let mut judged = Vec::with_capacity(photos.len());
     for batch in photos.chunks(limits.parallel) {
         let addresses: Vec<&str> = batch.iter().filter_map(address).collect();
@@ -107,13 +109,15 @@ fn address<'a>(photo: &PhotoSource<'a>) -> Option<&'a str> {
 }
 
 /// Judges one photo. Decodes before looking at the size, so that a damaged small file is called
-/// damaged; looks for faces only where the file is fit.
+/// damaged; looks for faces only where the file is fit. `Err` when the job has to stop.
 ///
-/// The time is bounded: the pixels by the decoder's limits, the networks by the fixed sizes of
-/// their inputs, and both together by [`PHOTO_TIME_MAX`], which is looked at between the steps.
-fn judge(
+/// The time is bounded: decoding by the limits on pixels, the networks by the sizes of their inputs,
+/// and a photo whose pixels were not there after `time_max` is given up, so that the photos behind
+/// it get their turn.
+pub(super) fn judge(
     bytes: &[u8],
     observer: &dyn Observer,
+    time_max: Duration,
     context: &JobContext,
 ) -> Result<Judged, CancelReason> {
     let started = Instant::now();
@@ -122,53 +126,47 @@ fn judge(
         Err(error) => return Ok(undecoded(&error).into()),
     };
     let size = photo.dimensions();
+    let refused = |verdict, detail: &dyn Display| {
+        let report = PhotoReport::refused(verdict, &detail);
+        Judged::from(PhotoReport {
+            size: Some(size),
+            ..report
+        })
+    };
     let (width, height) = size;
     if width.min(height) <= SIDE_TOO_SMALL {
         let detail = format!(
             "{width} x {height} pixels; both sides need more than {SIDE_TOO_SMALL}, send a larger \
              photo"
         );
-        let refused = PhotoReport::refused(Verdict::TooSmall, &detail);
-        return Ok(PhotoReport {
-            size: Some(size),
-            ..refused
-        }
-        .into());
+        return Ok(refused(Verdict::TooSmall, &detail));
     }
     context.checkpoint()?;
-    let refused = |text: &dyn ToString| {
-        let refused = PhotoReport::refused(Verdict::InternalError, &text.to_string());
-        PhotoReport {
-            size: Some(size),
-            ..refused
-        }
-    };
-    if started.elapsed() > PHOTO_TIME_MAX {
-        let text = format!("decoding took longer than {PHOTO_TIME_MAX:?}; send a smaller photo");
-        return Ok(refused(&text).into());
+    if started.elapsed() > time_max {
+        let detail = format!("decoding took longer than {time_max:?}; send a smaller photo");
+        return Ok(refused(Verdict::InternalError, &detail));
     }
     let observation = match observer.observe(&photo) {
         Ok(observation) => observation,
-        Err(error) => return Ok(refused(&error).into()),
+        Err(error) => return Ok(refused(Verdict::InternalError, &error)),
     };
     context.checkpoint()?;
     let (verdict, detail) = face_verdict(size, &observation);
-    let portrait = observation.portrait;
-    let fingerprint = portrait.is_some() && started.elapsed() <= PHOTO_TIME_MAX;
-    Ok(Judged {
-        fingerprint: fingerprint.then(|| Fingerprint::of(&photo)),
-        report: PhotoReport {
-            verdict,
-            frontal: portrait.as_ref().is_some_and(|face| face.pose.is_frontal()),
-            detail,
-            size: Some(size),
-            faces: Some(observation.count),
-            pose: portrait.as_ref().map(|face| face.pose),
-        },
-        embedding: portrait
-            .and_then(|face| face.embedding)
-            .filter(|_| verdict == Verdict::Success),
-    })
+    let mut judged = Judged::from(PhotoReport {
+        verdict,
+        frontal: false,
+        detail,
+        size: Some(size),
+        faces: Some(observation.faces().to_vec()),
+        pose: None,
+    });
+    if let Observation::Portrait(portrait) = observation {
+        judged.report.frontal = portrait.pose.is_frontal();
+        judged.report.pose = Some(portrait.pose);
+        judged.fingerprint = Some(Fingerprint::of(&photo));
+        judged.embedding = portrait.embedding.filter(|_| verdict == Verdict::Success);
+    }
+    Ok(judged)
 }
 
 /// The rules about the face of one photo of this width and height, and why.
@@ -176,36 +174,37 @@ pub(super) fn face_verdict(
     (width, height): (u32, u32),
     observation: &Observation,
 ) -> (Verdict, Option<String>) {
-    let Some(face) = &observation.portrait else {
-        return match observation.count {
-            0 => {
-                let text = "no face was found; send a photo in which the face is upright, large \
-                            enough and not covered";
-                (Verdict::NoFace, Some(text.to_owned()))
-            }
-            count => {
-                let text = format!("{count} faces were found; send a photo of one person alone");
-                (Verdict::SeveralFaces, Some(text))
-            }
-        };
+    let portrait = match observation {
+        Observation::Portrait(portrait) => portrait,
+        Observation::Faces(faces) if faces.is_empty() => {
+            let text = "no face was found; send a photo in which the face is upright, large enough \
+                        and not covered";
+            return (Verdict::NoFace, Some(text.to_owned()));
+        }
+        Observation::Faces(faces) => {
+            let count = faces.len();
+            let text = format!("{count} faces were found; send a photo of one person alone");
+            return (Verdict::SeveralFaces, Some(text));
+        }
     };
-    let (share, of) = [
-        (face.bounds.width() / width as f32, "width"),
-        (face.bounds.height() / height as f32, "height"),
-    ]
-    .into_iter()
-    .fold((f32::INFINITY, ""), |least, next| {
-        if next.0 < least.0 { next } else { least }
-    });
+    let bounds = portrait.face.bounds;
+    let of_width = bounds.width() / width as f32;
+    let of_height = bounds.height() / height as f32;
+    let (share, of) = if of_width <= of_height {
+        (of_width, "width")
+    } else {
+        (of_height, "height")
+    };
     if share < FACE_SHARE_MIN {
         let text = format!(
-            "the face has {:.0} % of the photo's {of}; it needs {:.1} %, crop the photo or come closer",
+            "the face has {:.1} % of the photo's {of}; it needs {:.1} %, crop the photo or come \
+             closer",
             share * 100.0,
             FACE_SHARE_MIN * 100.0
         );
         return (Verdict::FaceTooSmall, Some(text));
     }
-    let Some(defect) = face.flaw else {
+    let Some(defect) = portrait.flaw else {
         return (Verdict::Success, None);
     };
     let text = match defect {

@@ -6,7 +6,7 @@ use crate::{
     imaging::RgbImage,
     models::{
         ModelError,
-        face::{Bounds, Embedding, FaceModels, Flaw, Pose, Quality, align},
+        face::{Embedding, Face, FaceModels, Flaw, Pose, Quality, align},
         shelf::Shelf,
     },
 };
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Portrait {
     /// Where it is.
-    pub bounds: Bounds,
+    pub face: Face,
     /// Where it looks.
     pub pose: Pose,
     /// What speaks against it.
@@ -35,11 +35,21 @@ pub enum Defect {
 
 /// The faces of one photo.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observation {
-    /// How many there are.
-    pub count: usize,
-    /// The face, if there is exactly one.
-    pub portrait: Option<Portrait>,
+pub enum Observation {
+    /// There is exactly one, and it was measured.
+    Portrait(Portrait),
+    /// There are none or several, the largest first.
+    Faces(Vec<Face>),
+}
+
+impl Observation {
+    /// The faces, the largest first.
+    pub fn faces(&self) -> &[Face] {
+        match self {
+            Self::Portrait(portrait) => std::slice::from_ref(&portrait.face),
+            Self::Faces(faces) => faces,
+        }
+    }
 }
 
 /// Looks at photos.
@@ -66,11 +76,8 @@ impl FaceSource for Shelf {
 impl Observer for FaceModels {
     fn observe(&self, photo: &RgbImage) -> Result<Observation, ModelError> {
         let faces = self.detector.detect(photo)?;
-        let [face] = faces.as_slice() else {
-            return Ok(Observation {
-                count: faces.len(),
-                portrait: None,
-            });
+        let [face] = faces[..] else {
+            return Ok(Observation::Faces(faces));
         };
         let crop = align(photo, &face.points);
         let mut flaw = Quality::of(&crop, &face.bounds)
@@ -84,18 +91,16 @@ impl Observer for FaceModels {
             .embedder
             .as_ref()
             .map(|network| network.embed_aligned(&crop));
-        Ok(Observation {
-            count: 1,
-            portrait: Some(Portrait {
-                bounds: face.bounds,
-                pose: Pose::of(&face.points),
-                flaw,
-                embedding: embedding.transpose()?,
-            }),
-        })
+        Ok(Observation::Portrait(Portrait {
+            face,
+            pose: Pose::of(&face.points),
+            flaw,
+            embedding: embedding.transpose()?,
+        }))
     }
 
     fn same_person(&self) -> Option<f32> {
-        self.embedder.as_ref().map(|network| network.same_person())
+        let network = self.embedder.as_ref()?;
+        Some(network.same_person())
     }
 }

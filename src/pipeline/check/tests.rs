@@ -1,3 +1,6 @@
+mod faces;
+mod labelled;
+
 use std::{
     fs,
     sync::{Arc, Mutex},
@@ -7,18 +10,16 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::observe::{Defect, Observation, Portrait};
-use super::*;
+use super::{
+    observe::{Observation, Portrait},
+    *,
+};
 use crate::{
     domain::{Problem, Tags},
     fetch::NetworkPolicy,
     imaging::{RgbImage, samples},
     job::{CancelReason, CancelToken, ProgressSink},
-    models::{
-        backend::Device,
-        face::{Bounds, Embedding, Flaw, Pose},
-        shelf::Shelf,
-    },
+    models::face::{Bounds, Embedding, Face, Pose},
     store::Mounts,
 };
 
@@ -68,33 +69,46 @@ fn told() -> Told {
         [320.0, 350.0],
     ];
     let portrait = Portrait {
-        bounds: Bounds {
-            left: 0.0,
-            top: 0.0,
-            right: 4000.0,
-            bottom: 4000.0,
+        face: Face {
+            score: 0.9,
+            bounds: Bounds {
+                left: 0.0,
+                top: 0.0,
+                right: 4000.0,
+                bottom: 4000.0,
+            },
+            points,
         },
         pose: Pose::of(&points),
         flaw: None,
         embedding: Embedding::new(vec![1.0, 0.0]),
     };
     Told {
-        seen: Observation {
-            count: 1,
-            portrait: Some(portrait),
-        },
+        seen: Observation::Portrait(portrait),
         same_person: Some(0.5),
     }
 }
 
+fn run_with(faces: impl FaceSource + 'static, request: &Value) -> (Answer, Value) {
+    run_of(faces, &context(), request)
+}
+
 fn run_in(context: &JobContext, request: &Value) -> (Answer, Value) {
+    run_of(told(), context, request)
+}
+
+fn run_of(
+    faces: impl FaceSource + 'static,
+    context: &JobContext,
+    request: &Value,
+) -> (Answer, Value) {
     let input = JobInput {
         data: request.to_string().into(),
         tags: [("taskType", "query"), ("requestId", "q-1")]
             .into_iter()
             .collect::<Tags>(),
     };
-    let answer = CheckEngine::new(fetcher(), Arc::new(told())).run(&input, context);
+    let answer = CheckEngine::new(fetcher(), Arc::new(faces)).run(&input, context);
     let body = serde_json::from_slice(&answer.body).unwrap();
     (answer, body)
 }
@@ -204,100 +218,6 @@ fn options_are_read_and_unknown_ones_are_named() {
     assert!(unknown.contains("…` is not known"));
     let many: serde_json::Map<_, _> = (0..50).map(|at| (format!("o{at}"), json!(at))).collect();
     assert!(warnings(many.into()).contains("30 more members"));
-}
-
-#[test]
-fn a_photo_that_comes_twice_is_a_warning() {
-    let photo = data_url(&samples::png(600, 600));
-    let (_, body) = run(&json!({"images": [photo, "nonsense", photo]}));
-    assert_eq!(codes(&body), [1, 2, 1]);
-    let warnings = body["warnings"].to_string();
-    assert!(
-        warnings.contains("images[2] is the same shot as images[0]"),
-        "{warnings}"
-    );
-}
-
-#[test]
-fn the_rules_about_a_face_have_their_order() {
-    let size = (1000, 1600);
-    let code = |seen: &Observation| {
-        let (verdict, detail) = judge::face_verdict(size, seen);
-        assert_eq!(detail.is_none(), verdict == Verdict::Success);
-        verdict.code()
-    };
-    let none = |count| Observation {
-        count,
-        portrait: None,
-    };
-    assert_eq!((code(&none(0)), code(&none(2))), (5, 6));
-    let face = |width: f32, height: f32, flaw: Option<Defect>| {
-        let mut seen = told().seen;
-        let portrait = seen.portrait.as_mut().unwrap();
-        portrait.flaw = flaw;
-        portrait.bounds = Bounds {
-            left: 10.0,
-            top: 10.0,
-            right: 10.0 + width,
-            bottom: 10.0 + height,
-        };
-        seen
-    };
-    let blurred = Some(Defect::Measured(Flaw::Blurred));
-    assert_eq!(code(&face(125.0, 200.0, None)), 1);
-    assert_eq!(code(&face(124.0, 200.0, blurred)), 7);
-    assert_eq!(code(&face(125.0, 199.0, None)), 7);
-    assert_eq!(code(&face(125.0, 200.0, blurred)), 8);
-    assert_eq!(code(&face(125.0, 200.0, Some(Defect::Rated(0.2, 0.45)))), 8);
-}
-
-#[test]
-fn without_a_network_the_answer_says_what_is_missing() {
-    let home = tempfile::tempdir().unwrap();
-    let shelf = Arc::new(Shelf::new(home.path(), Device::Cpu));
-    let ask = |request: Value| {
-        let input = JobInput {
-            data: request.to_string().into(),
-            tags: Tags::default(),
-        };
-        CheckEngine::new(fetcher(), shelf.clone()).run(&input, &context())
-    };
-    let answer = ask(json!({"request_id": 4, "images": ["x"]}));
-    assert_eq!(
-        (answer.status, answer.problem),
-        (503, Some(Problem::BaseModelMissing))
-    );
-    for part in ["face-detector", "webui/models/photog", "photog models"] {
-        assert!(answer.message.contains(part), "{}", answer.message);
-    }
-    // A request that is wrong anyway hears that first.
-    assert_eq!(ask(json!({})).problem, Some(Problem::InvalidParameter));
-}
-
-#[test]
-fn persons_cannot_be_compared_without_a_network_for_it() {
-    let faces = Told {
-        same_person: None,
-        ..told()
-    };
-    let photo = data_url(&samples::png(600, 600));
-    let ask = |face_reconize: bool| {
-        let configure = json!({"face_reconize": face_reconize});
-        let request = json!({"images": [photo], "configure": configure});
-        let input = JobInput {
-            data: request.to_string().into(),
-            tags: Tags::default(),
-        };
-        CheckEngine::new(fetcher(), Arc::new(faces.clone())).run(&input, &context())
-    };
-    assert_eq!(ask(false).status, 200);
-    let refused = ask(true);
-    assert_eq!(refused.problem, Some(Problem::BaseModelMissing));
-    assert!(
-        refused.message.contains("face-embedding"),
-        "{}",
-        refused.message
-    );
 }
 
 #[test]
@@ -437,58 +357,4 @@ fn files_and_bytes_of_the_operator_are_judged_like_addresses() {
             .iter()
             .all(|report| { report.detail.is_none() == (report.verdict == Verdict::Success) })
     );
-}
-
-#[test]
-fn the_files_of_the_shared_photos_get_their_verdicts() {
-    let Some(photos) = samples::shared_photos("the_files_of_the_shared_photos_get_their_verdicts")
-    else {
-        return;
-    };
-    // Width or height of most is exactly 512, which is not above 512.
-    let unreadable = [
-        "empty.jpg",
-        "header_only.jpg",
-        "not_an_image.jpg",
-        "photo.bmp",
-        "photo.webp",
-        "truncated.jpg",
-    ];
-    let mut files: Vec<_> = fs::read_dir(photos.join("derived"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.sort();
-    assert_eq!(files.len(), 30);
-    let sources: Vec<_> = files.iter().map(|file| PhotoSource::Path(file)).collect();
-    let reports = judge_photos(&sources, false, &fetcher(), &told(), &context())
-        .unwrap()
-        .reports;
-    for (file, report) in files.iter().zip(reports) {
-        let name = file.file_name().unwrap().to_str().unwrap();
-        let expected = match name {
-            name if unreadable.contains(&name) => Verdict::DecodeFailed,
-            "twice.jpg" => Verdict::Success,
-            _ => Verdict::TooSmall,
-        };
-        assert_eq!(report.verdict, expected, "{name}");
-    }
-}
-
-#[test]
-fn large_real_photos_are_judged_fit() {
-    let Some(photos) = samples::shared_photos("large_real_photos_are_judged_fit") else {
-        return;
-    };
-    let files: Vec<_> = ["p01/01.jpg", "p02/01.jpg", "p03/02.jpg", "p05/07.jpg"]
-        .map(|name| photos.join("persons").join(name))
-        .into();
-    let sources: Vec<_> = files.iter().map(|file| PhotoSource::Path(file)).collect();
-    let codes: Vec<_> = judge_photos(&sources, false, &fetcher(), &told(), &context())
-        .unwrap()
-        .reports
-        .iter()
-        .map(|report| report.verdict.code())
-        .collect();
-    assert_eq!(codes, [1, 1, 1, 4]);
 }

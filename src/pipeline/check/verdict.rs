@@ -1,6 +1,6 @@
 //! What is said of a photo.
 
-use crate::models::face::Pose;
+use crate::models::face::{Face, Pose};
 
 /// The verdict on a photo (`portrait-api` section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,8 +72,8 @@ pub struct PhotoReport {
     pub detail: Option<String>,
     /// Upright width and height in pixels, when the photo could be decoded.
     pub size: Option<(u32, u32)>,
-    /// How many faces were found, when they were looked for.
-    pub faces: Option<usize>,
+    /// The faces, the largest first, when they were looked for.
+    pub faces: Option<Vec<Face>>,
     /// Where the face looks, when there is one.
     pub pose: Option<Pose>,
 }
