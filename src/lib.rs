@@ -71,7 +71,7 @@
 //! | `queue` | `domain`, `observe` | HTTP, payloads, how many slots there are |
 //! | `imaging` | nothing | files, addresses, what a picture shows |
 //! | `fetch` | `domain`, `job`, `store`, `imaging` | what a picture is for |
-//! | `models` | `store` | jobs, requests, HTTP |
+//! | `models` | `store`, `imaging` | jobs, requests, HTTP |
 //! | `services` | `domain` | I/O, the machine beyond the numbers it is given |
 //! | `scheduler` | `domain` | threads, I/O, clocks, payloads |
 //! | `pipeline` | `domain`, `job`, `imaging`, `fetch` | queues, HTTP, the slot it runs in |
@@ -85,7 +85,9 @@
 //! | library | known to |
 //! | --- | --- |
 //! | `rusqlite` | `queue` |
-//! | `axum`, `hyper`, `hyper_util`, `utoipa`, `prost` | `http` |
+//! | `axum`, `hyper`, `hyper_util`, `utoipa` | `http` |
+//! | `prost` | `http`, `models` |
+//! | `burn`, `pulp` | `models` |
 //! | `image` | `imaging` |
 //! | `ureq` | `fetch` |
 //! | `toml` | `config`, `models` |

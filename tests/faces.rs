@@ -3,6 +3,12 @@
 //! The photos, the networks and the reference lie outside of the repository; without them the tests
 //! say so and pass.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+#![allow(
+    clippy::print_stdout,
+    reason = "what was measured, and why a test is skipped"
+)]
+
 use std::path::{Path, PathBuf};
 
 use photog::{

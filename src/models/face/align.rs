@@ -189,7 +189,7 @@ mod tests {
             });
             let there = Similarity { re: scale * turn.cos(), im: scale * turn.sin(), x, y };
             let points = TEMPLATE.map(|point| there.apply(point));
-            let factor = (1..).map(|k| f64::from(1_u32 << k)).find(|f| f / scale >= 0.5).unwrap();
+            let factor = (1..20).map(|k| f64::from(1_u32 << k)).find(|f| f / scale >= 0.5).unwrap();
             let side = |side: f64| (side / factor).round_ties_even();
             let (width, height) = (side(601.0), side(453.0));
             let whole = resize(&photo, width as u32, height as u32, Kernel::Box);

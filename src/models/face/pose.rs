@@ -65,7 +65,8 @@ impl Pose {
         let along = |axis: [f32; 2], from: [f32; 2], to: [f32; 2]| {
             (to[0] - from[0]) * axis[0] + (to[1] - from[1]) * axis[1]
         };
-        let middle = |one: [f32; 2], other: [f32; 2]| [0, 1].map(|i| (one[i] + other[i]) / 2.0);
+        let middle =
+            |one: [f32; 2], other: [f32; 2]| [0, 1].map(|i| f32::midpoint(one[i], other[i]));
 
         let eyes = middle(left_eye, right_eye);
         let mouth = middle(left_mouth, right_mouth);

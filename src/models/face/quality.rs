@@ -139,7 +139,7 @@ mod tests {
     /// A chequered crop with fields of so many pixels.
     fn chequered(field: u32, dark: u8, light: u8) -> RgbImage {
         RgbImage::from_fn(ALIGNED_SIDE, ALIGNED_SIDE, |x, y| {
-            let is_light = (x / field + y / field) % 2 == 0;
+            let is_light = (x / field + y / field).is_multiple_of(2);
             [if is_light { light } else { dark }; 3].into()
         })
     }

@@ -12,6 +12,7 @@ use super::value::{Inputs, Value, axes, axis, limited, sizes_of};
 
 impl<B: Kernels> Place<'_, B> {
     /// Operators that move numbers without changing them.
+    #[allow(clippy::too_many_lines)] // One arm for each operator; parted it reads worse.
     pub fn arrange(&self, operator: &Operator, inputs: &Inputs<'_, B>) -> Result<Value<B>, String> {
         let input = inputs.need(0)?;
         let from = input.sizes();
@@ -117,7 +118,7 @@ impl<B: Kernels> Place<'_, B> {
                     return Err("it does not name all axes".into());
                 }
                 match input.host() {
-                    Some(host) => arithmetic::transpose(host, &order).map(Value::Host),
+                    Some(host) => Ok(Value::Host(arithmetic::transpose(host, &order))),
                     None => Ok(Value::Device(B::float_permute(
                         input.device(self.device)?,
                         &order,
@@ -133,7 +134,7 @@ impl<B: Kernels> Place<'_, B> {
                         arithmetic::expand(host, &shape).map(Value::Host)
                     }
                     _ => {
-                        let tensor = self.ranked(input.device(self.device)?, shape.len());
+                        let tensor = ranked::<B>(input.device(self.device)?, shape.len());
                         Ok(Value::Device(B::float_expand(tensor, Shape::from(shape))))
                     }
                 }
@@ -254,18 +255,18 @@ impl<B: Kernels> Place<'_, B> {
             }
         }
     }
+}
 
-    /// With axes of length 1 in front.
-    pub fn ranked(&self, tensor: FloatTensor<B>, rank: usize) -> FloatTensor<B> {
-        let mut shape = plain::sizes(&tensor);
-        if shape.len() >= rank {
-            return tensor;
-        }
-        while shape.len() < rank {
-            shape.insert(0, 1);
-        }
-        B::float_reshape(tensor, Shape::from(shape))
+/// With axes of length 1 in front.
+pub fn ranked<B: Kernels>(tensor: FloatTensor<B>, rank: usize) -> FloatTensor<B> {
+    let mut shape = plain::sizes(&tensor);
+    if shape.len() >= rank {
+        return tensor;
     }
+    while shape.len() < rank {
+        shape.insert(0, 1);
+    }
+    B::float_reshape(tensor, Shape::from(shape))
 }
 
 /// The places that a slice takes from an axis of this size.
@@ -312,7 +313,7 @@ fn reshaped(from: &[usize], wanted: &[i64], allow_zero: bool) -> Result<Vec<usiz
         let known = elements(&shape).filter(|&known| known > 0);
         let total = elements(from).unwrap_or(0);
         match known {
-            Some(known) if total % known == 0 => shape[at] = total / known,
+            Some(known) if total.is_multiple_of(known) => shape[at] = total / known,
             _ => return Err(format!("{from:?} cannot become {wanted:?}")),
         }
     }

@@ -4,6 +4,7 @@ use burn::tensor::Shape;
 use burn::tensor::ops::FloatTensor;
 
 use super::arithmetic::{self, bounded};
+use super::arrange::ranked;
 use super::execute::Place;
 use super::host::{Host, HostData, broadcast, elements};
 use super::kernels::{Kernels, plain};
@@ -109,6 +110,7 @@ impl<B: Kernels> Place<'_, B> {
             .map(Value::Device)
     }
 
+    #[allow(clippy::too_many_lines)] // One arm for each operator; parted it reads worse.
     fn compute_device(
         &self,
         operator: &Operator,
@@ -298,8 +300,8 @@ impl<B: Kernels> Place<'_, B> {
             return arithmetic::binary(&self.fetch(a)?, &self.fetch(b)?, binary).map(Value::Host);
         }
         let (a, b) = (in_floats(a), in_floats(b));
-        let a = self.ranked(a.device(self.device)?, shape.len());
-        let b = self.ranked(b.device(self.device)?, shape.len());
+        let a = ranked::<B>(a.device(self.device)?, shape.len());
+        let b = ranked::<B>(b.device(self.device)?, shape.len());
         Ok(Value::Device(B::binary(a, b, binary, self.store)))
     }
 
@@ -329,9 +331,9 @@ impl<B: Kernels> Place<'_, B> {
         let rank = shape.len() + 2;
         shape.extend([rows[above], columns[beside + 1]]);
         limited(&shape)?;
-        let left = self.ranked(B::float_reshape(left, Shape::from(rows)), rank);
+        let left = ranked::<B>(B::float_reshape(left, Shape::from(rows)), rank);
         let right = right.device(self.device)?;
-        let right = self.ranked(B::float_reshape(right, Shape::from(columns)), rank);
+        let right = ranked::<B>(B::float_reshape(right, Shape::from(columns)), rank);
         let product = B::float_matmul(left, right);
         if vectors[0] {
             shape.remove(rank - 2);
@@ -383,7 +385,7 @@ impl<B: Kernels> Place<'_, B> {
         if broadcast(&c.sizes(), &shape)? != shape {
             return Err("its third input does not fit".into());
         }
-        let c = self.ranked(c.device(self.device)?, 2);
+        let c = ranked::<B>(c.device(self.device)?, 2);
         Ok(B::float_add(product, scaled(c, beta)))
     }
 }
@@ -399,16 +401,15 @@ fn in_floats<B: Kernels>(value: &Value<B>) -> Value<B> {
     }
 }
 
-/// The places that are left of an axis.
+/// An axis and the places that are left of it.
 type Cut = (usize, Vec<usize>);
+
+/// How many places come before and after each axis.
+type Amounts = Vec<(usize, usize)>;
 
 /// The border of each axis from ONNX's list, which names all starts and then all ends. A negative
 /// amount cuts instead.
-fn borders(
-    given: &[i64],
-    from: &[usize],
-    fill: Fill,
-) -> Result<(Vec<Cut>, Vec<(usize, usize)>), String> {
+fn borders(given: &[i64], from: &[usize], fill: Fill) -> Result<(Vec<Cut>, Amounts), String> {
     if given.len() != 2 * from.len() {
         return Err("it does not name all axes".into());
     }

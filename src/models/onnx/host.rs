@@ -163,7 +163,7 @@ pub fn read_tensor(tensor: &wire::Tensor, external: Option<&[u8]>) -> Result<Hos
         } else {
             raw.len() / width
         };
-        let whole = raw.len() % width == 0;
+        let whole = raw.len().is_multiple_of(width);
         if held == count && whole {
             return Ok(raw.is_empty());
         }

@@ -6,7 +6,7 @@ use burn::backend::flex::FlexDevice;
 use super::execute::Place;
 use super::graph::{Graph, Node, ValueId};
 use super::host::{Host, HostData};
-use super::kernels::plain;
+use super::kernels::{Kernels, plain};
 use super::operator::{Operator, Unary};
 use super::spec::Activation;
 use super::value::{Inputs, Value};
@@ -25,7 +25,7 @@ pub fn optimise(graph: Graph) -> Result<Graph, ModelError> {
 
 fn fold_constants(mut graph: Graph) -> Result<Graph, ModelError> {
     let device = FlexDevice;
-    let store = Default::default();
+    let store = <Flex as Kernels>::Store::default();
     let place = Place::<Flex> {
         device: &device,
         store: &store,
@@ -130,7 +130,7 @@ fn fold_normalisations(graph: &mut Graph) {
             .for_each(|&id| producers[id] = Some(index));
     }
     let mut dropped = vec![false; graph.nodes.len()];
-    for index in 0..graph.nodes.len() {
+    for (index, dropped) in dropped.iter_mut().enumerate() {
         let node = &graph.nodes[index];
         let Operator::BatchNormalization { epsilon } = node.operator else {
             continue;
@@ -160,7 +160,7 @@ fn fold_normalisations(graph: &mut Graph) {
         if let Some(output) = output {
             producers[output] = Some(producer);
         }
-        dropped[index] = true;
+        *dropped = true;
     }
     let mut dropped = dropped.into_iter();
     graph.nodes.retain(|_| !dropped.next().unwrap_or(false));
@@ -186,7 +186,9 @@ fn scaled(graph: &Graph, conv: &Node, scale: &[f32], shift: &[f32]) -> Option<(H
         return None;
     }
     for (part, scale) in numbers.chunks_exact_mut(each).zip(scale) {
-        part.iter_mut().for_each(|number| *number *= scale);
+        for number in part {
+            *number *= scale;
+        }
     }
     let bias: Vec<f32> = bias
         .iter()

@@ -66,9 +66,8 @@ fn mix(rule: Rule, size: usize, to: usize, factor: f32) -> Mix {
         let x = output as f32;
         match rule.place {
             Place::Asymmetric => x / factor,
-            Place::PytorchHalfPixel if to == 1 => 0.0,
+            Place::PytorchHalfPixel | Place::AlignCorners if to == 1 => 0.0,
             Place::HalfPixel | Place::PytorchHalfPixel => (x + 0.5) / factor - 0.5,
-            Place::AlignCorners if to == 1 => 0.0,
             Place::AlignCorners => x * last as f32 / (to - 1) as f32,
         }
     };

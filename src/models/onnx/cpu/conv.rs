@@ -172,9 +172,9 @@ impl Conv {
                     }
                 }
                 if parts.len() == 1 {
-                    parts
-                        .into_iter()
-                        .for_each(|part| pulp::Arch::new().dispatch(part));
+                    for part in parts {
+                        pulp::Arch::new().dispatch(part);
+                    }
                 } else {
                     parts
                         .into_par_iter()

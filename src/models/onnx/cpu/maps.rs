@@ -152,7 +152,9 @@ pub fn mean(input: &[f32], shape: Shape, out: &mut [f32]) {
             for pixel in picture.chunks_exact(c) {
                 out.iter_mut().zip(pixel).for_each(|(sum, x)| *sum += x);
             }
-            out.iter_mut().for_each(|sum| *sum *= share);
+            for sum in out.iter_mut() {
+                *sum *= share;
+            }
         });
     }
 }

@@ -18,6 +18,9 @@ pub enum Kind {
     Mean { count_border: bool },
 }
 
+/// Comparisons or sums below which nobody else is woken.
+const ALONE: usize = 64 * 1024;
+
 /// Pools channels-last maps.
 pub fn run(input: &Dense, window: &Window, kind: Kind, store: &Store) -> FlexTensor {
     let shape = input.shape();
@@ -55,7 +58,7 @@ pub fn run(input: &Dense, window: &Window, kind: Kind, store: &Store) -> FlexTen
                         let pairs = out.iter_mut().zip(pixel);
                         match kind {
                             Kind::Max => {
-                                pairs.for_each(|(out, &x)| *out = if x > *out { x } else { *out })
+                                pairs.for_each(|(out, &x)| *out = if x > *out { x } else { *out });
                             }
                             Kind::Mean { .. } => pairs.for_each(|(out, &x)| *out += x),
                         }
@@ -63,12 +66,13 @@ pub fn run(input: &Dense, window: &Window, kind: Kind, store: &Store) -> FlexTen
                 }
                 if let Kind::Mean { .. } = kind {
                     let share = 1.0 / (row_shares[y] * column_shares[x]);
-                    out.iter_mut().for_each(|sum| *sum *= share);
+                    for sum in out.iter_mut() {
+                        *sum *= share;
+                    }
                 }
             }
         });
     };
-    const ALONE: usize = 64 * 1024;
     if out.len() * kh * kw <= ALONE {
         out.chunks_exact_mut(columns * c)
             .enumerate()

@@ -89,7 +89,7 @@ fn compare<B: Kernels>(
             let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, |worst, x| {
                 if x > worst || x.is_nan() { x } else { worst }
             });
-            if !(worst <= 2e-5 * scale) {
+            if worst.is_nan() || worst > 2e-5 * scale {
                 return Err(format!("differs by {worst} of {scale}"));
             }
         }

@@ -107,7 +107,11 @@ fn allowed(photo: &Labelled) -> Vec<Verdict> {
     };
     let name = photo.file.as_str();
     // The service takes jpg, jpeg and png only.
-    if photo.decode == "error" || name.ends_with(".webp") || name.ends_with(".bmp") {
+    if photo.decode == "error"
+        || [".webp", ".bmp"]
+            .iter()
+            .any(|format| name.ends_with(format))
+    {
         return vec![DecodeFailed];
     }
     if photo.decode == "either" && photo.report.size.is_none() {
