@@ -139,7 +139,9 @@ fn as_table(names: &[Cow<'_, str>], judgement: &Judgement) -> String {
     ];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     for (at, (name, report)) in names.iter().zip(&judgement.reports).enumerate() {
-        let size = report.size.map(|(width, height)| format!("{width}x{height}"));
+        let size = report
+            .size
+            .map(|(width, height)| format!("{width}x{height}"));
         let frontal = report
             .pose
             .map(|_| if report.frontal { "yes" } else { "no" });
@@ -213,7 +215,10 @@ mod tests {
             frontal: is_usable,
             detail: (!is_usable).then(|| String::from("a reason")),
             size: faces.as_ref().map(|_| (640, 800)),
-            pose: faces.as_ref().filter(|faces| faces.len() == 1).map(|_| pose),
+            pose: faces
+                .as_ref()
+                .filter(|faces| faces.len() == 1)
+                .map(|_| pose),
             faces,
         }
     }
@@ -256,9 +261,15 @@ mod tests {
         let [first, _, third, _] = result["check_results"].as_array().unwrap().as_slice() else {
             panic!("{result}");
         };
-        assert_eq!((&first["url"], &first["yaw"]), (&json!("a.jpg"), &json!(12.0)));
+        assert_eq!(
+            (&first["url"], &first["yaw"]),
+            (&json!("a.jpg"), &json!(12.0))
+        );
         assert_eq!(first["faces"][0]["score"], 0.912);
         assert_eq!(first["faces"][0]["box"], json!([10.0, 20.0, 110.0, 140.4]));
-        assert_eq!((&third["faces"], &third["width"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&third["faces"], &third["width"]),
+            (&Value::Null, &Value::Null)
+        );
     }
 }

@@ -134,12 +134,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let shelf = Shelf::new(home.path(), Device::Cpu);
         let bring = |name: &str| {
-            let path = catalog::Catalog::built_in().find(name).unwrap().path(home.path());
+            let path = catalog::Catalog::built_in()
+                .find(name)
+                .unwrap()
+                .path(home.path());
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, b"not looked at").unwrap();
         };
         let lack = lack_of(Role::Check, &shelf).unwrap();
-        assert!(!lack.able && lack.text.contains("face-detector"), "{lack:?}");
+        assert!(
+            !lack.able && lack.text.contains("face-detector"),
+            "{lack:?}"
+        );
         bring("yunet");
         let lack = lack_of(Role::Check, &shelf).unwrap();
         assert!(lack.able && lack.text.contains("face_reconize"), "{lack:?}");

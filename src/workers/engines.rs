@@ -66,7 +66,7 @@ impl Engines {
             Role::Echo => Box::new(EchoEngine::new(spec.echo)),
             Role::Train | Role::Predict | Role::Sd => {
                 Box::new(MissingModelEngine::new(role, &self.shelf))
-            },
+            }
         })
     }
 }

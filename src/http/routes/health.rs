@@ -64,7 +64,9 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     };
     let (code, status) = match &refusal {
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why.clone()),
-        None if services.values().all(|service| service.reason.is_none()) => (StatusCode::OK, "ok".to_owned()),
+        None if services.values().all(|service| service.reason.is_none()) => {
+            (StatusCode::OK, "ok".to_owned())
+        }
         None => (StatusCode::OK, "degraded".to_owned()),
     };
     (

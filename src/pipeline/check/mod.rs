@@ -72,7 +72,10 @@ pub fn judge_photos(
 
 /// Gives the verdict 9 to those who are somebody else.
 fn compare_persons(judged: &mut [judge::Judged], threshold: f32) -> Option<bool> {
-    let faces: Vec<_> = judged.iter().filter_map(|photo| photo.embedding.as_ref()).collect();
+    let faces: Vec<_> = judged
+        .iter()
+        .filter_map(|photo| photo.embedding.as_ref())
+        .collect();
     if faces.len() < 2 {
         return None;
     }
@@ -142,8 +145,7 @@ impl CheckEngine {
             .iter()
             .map(|address| PhotoSource::Address(address))
             .collect();
-        let judgement =
-            judge_photos(&sources, face_reconize, &self.fetcher, &*observer, context)?;
+        let judgement = judge_photos(&sources, face_reconize, &self.fetcher, &*observer, context)?;
         warnings.extend(judgement.warnings("images"));
         Ok(Answer::ok(to_json(&CheckResult {
             request_id,
@@ -192,7 +194,10 @@ fn no_network(error: &ModelError) -> Failure {
              import` brings another face-detector to {MODEL_FOLDER} in the data folder"
         ),
     };
-    Failure::new(Problem::BaseModelMissing, format!("photos cannot be judged: {text}"))
+    Failure::new(
+        Problem::BaseModelMissing,
+        format!("photos cannot be judged: {text}"),
+    )
 }
 
 impl Engine for CheckEngine {

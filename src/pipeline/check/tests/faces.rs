@@ -43,10 +43,7 @@ fn the_rules_about_a_face_have_their_order() {
     assert_eq!(code(&face(124.0, 200.0, blurred)), 7);
     assert_eq!(code(&face(125.0, 199.0, None)), 7);
     assert_eq!(code(&face(125.0, 200.0, blurred)), 8);
-    assert_eq!(
-        code(&face(125.0, 200.0, Some(Defect::Rated(0.2, 0.45)))),
-        8
-    );
+    assert_eq!(code(&face(125.0, 200.0, Some(Defect::Rated(0.2, 0.45)))), 8);
 }
 
 #[test]
@@ -116,7 +113,10 @@ fn the_photo_of_somebody_else_gets_the_verdict_nine() {
         judge(&[&red, &green, &small, &dark_red], true),
         (vec![1, 9, 4, 1], Some(false))
     );
-    assert_eq!(judge(&[&red, &small, &dark_red], true), (vec![1, 4, 1], Some(true)));
+    assert_eq!(
+        judge(&[&red, &small, &dark_red], true),
+        (vec![1, 4, 1], Some(true))
+    );
     assert_eq!(judge(&[&red, &small], true), (vec![1, 4], None));
     assert_eq!(judge(&[&red, &green], false), (vec![1, 1], None));
 }
@@ -145,7 +145,10 @@ fn a_network_that_fails_costs_its_photo_only() {
     let [first, second] = &judgement.reports[..] else {
         panic!("{judgement:?}");
     };
-    assert_eq!((first.verdict, second.verdict), (Verdict::InternalError, Verdict::TooSmall));
+    assert_eq!(
+        (first.verdict, second.verdict),
+        (Verdict::InternalError, Verdict::TooSmall)
+    );
     let detail = first.detail.as_deref().unwrap();
     assert!(detail.contains("a.onnx failed"), "{detail}");
 }
@@ -153,10 +156,17 @@ fn a_network_that_fails_costs_its_photo_only() {
 #[test]
 fn a_photo_whose_pixels_take_too_long_is_given_up() {
     let photo = samples::jpeg(600, 600);
-    let judge = |time| judge::judge(&photo, &told(), time, &context()).unwrap().report;
+    let judge = |time| {
+        judge::judge(&photo, &told(), time, &context())
+            .unwrap()
+            .report
+    };
     assert_eq!(judge(Duration::from_secs(600)).verdict, Verdict::Success);
     let late = judge(Duration::ZERO);
-    assert_eq!((late.verdict, late.size), (Verdict::InternalError, Some((600, 600))));
+    assert_eq!(
+        (late.verdict, late.size),
+        (Verdict::InternalError, Some((600, 600)))
+    );
     let detail = late.detail.unwrap();
     assert!(detail.contains("send a smaller photo"), "{detail}");
 }
@@ -228,5 +238,9 @@ fn persons_cannot_be_compared_without_a_network_for_it() {
     assert_eq!(ask(false).status, 200);
     let refused = ask(true);
     assert_eq!(refused.problem, Some(Problem::BaseModelMissing));
-    assert!(refused.message.contains("face-embedding"), "{}", refused.message);
+    assert!(
+        refused.message.contains("face-embedding"),
+        "{}",
+        refused.message
+    );
 }
