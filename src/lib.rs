@@ -106,6 +106,7 @@
 //! | blocking pool of the runtime | reading and writing of payload files | ends with its task |
 //! | `slot-N` (one per slot) | its engine and the job in hand; networks are shared by all | pushes from the writer, `finish` to it |
 //! | `fetch` (a few per fetch) | one download at a time | joined before the fetch returns |
+//! | `signals` (one, in `photog models pull`) | nothing | asks the fetch to stop |
 //!
 //! The state that decides who gets what belongs to `queue-writer` alone. Locks guard short sections
 //! and are never held across an await.

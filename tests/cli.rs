@@ -6,6 +6,10 @@
     reason = "the helpers of a test fail as the test itself does"
 )]
 
+#[path = "cli/models.rs"]
+mod models;
+#[path = "cli/networks.rs"]
+mod networks;
 #[path = "cli/program.rs"]
 mod program;
 
@@ -26,7 +30,14 @@ fn help_names_every_command_and_version_the_version() {
     let home = Home::new();
     let help = home.run(&["--help"]);
     assert_eq!(help.code, Some(0));
-    for command in ["serve", "check", "doctor", "config", "completions"] {
+    for command in [
+        "serve",
+        "check",
+        "models",
+        "doctor",
+        "config",
+        "completions",
+    ] {
         assert!(help.stdout.contains(command), "{command}: {}", help.stdout);
         let own = home.run(&[command, "--help"]);
         assert_eq!(own.code, Some(0));
@@ -42,12 +53,14 @@ fn help_names_every_command_and_version_the_version() {
 #[test]
 fn wrong_usage_ends_with_2_and_shows_the_usage() {
     let home = Home::new();
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 8] = [
         &[],
         &["bogus"],
         &["serve", "--lisen", "127.0.0.1:1"],
         &["serve", "--listen"],
         &["check"],
+        &["models"],
+        &["models", "import"],
         &["completions", "csh"],
     ];
     for args in wrong {

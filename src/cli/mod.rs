@@ -5,7 +5,9 @@ mod check;
 mod config;
 mod device;
 mod doctor;
+mod models;
 mod out;
+mod progress;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -54,6 +56,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Judge photos by the rules for training pictures
     Check(check::CheckArgs),
+    /// List, fetch, import and verify the networks that photog works with
+    Models(models::ModelsArgs),
     /// Check folders, database, port, clock, disk and device
     Doctor,
     /// List the effective settings and where each came from
@@ -72,6 +76,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
         Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
+        Command::Models(args) => models::run(&args, &common.settings(vec![])?, common.json),
         Command::Doctor => doctor::run(&common.settings(vec![])?, common.json),
         Command::Config => config::run(&common.settings(vec![])?, common.json),
         Command::Completions { shell } => {

@@ -1,12 +1,16 @@
-//! Gets the bytes of a picture from the address that a request gives.
+//! Gets the bytes of a picture from the address that a request gives, and large files to the disk.
 //!
-//! An address is `http(s)://…`, `oss://bucket/key`, a path below a mount, a
+//! The address of a picture is `http(s)://…`, `oss://bucket/key`, a path below a mount, a
 //! `data:image/…;base64,…` URL or a picture in bare base64. Every fetch has a limit in bytes and in
 //! time, and so have all fetches of one call together; private networks are out of reach unless the
 //! configuration says otherwise. Error texts name hosts at most: never a path, a query or data.
 //!
+//! [`download`] is for files that the operator asks for: whole or absent, and resumed where an
+//! earlier try was cut off.
+//!
 //! What the bytes are is not judged here.
 
+mod download;
 mod guard;
 mod inline;
 #[cfg(test)]
@@ -24,6 +28,7 @@ use std::{
 };
 
 use bytes::Bytes;
+pub use download::{Download, DownloadError, Downloaded, Patience, download};
 pub use guard::NetworkPolicy;
 use ureq::Agent;
 use web::{Allowance, Budget};
@@ -36,6 +41,8 @@ use crate::{
 
 /// How long a stop may go unnoticed while fetches run.
 const STOP_POLL: Duration = Duration::from_millis(20);
+/// The types that are asked for where a picture is expected.
+const PICTURES: &str = "image/jpeg, image/png, */*;q=0.1";
 
 /// What fetching may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +156,7 @@ impl Fetcher {
         context: &JobContext,
     ) -> Result<Vec<Result<Bytes, FetchError>>, CancelReason> {
         context.checkpoint()?;
-        let agent = web::agent(&self.policy);
+        let agent = web::agent(&self.policy, PICTURES, None);
         let budget = Budget::new(limits.total_bytes_max);
         let next = AtomicUsize::new(0);
         let (sender, receiver) = mpsc::channel();

@@ -31,7 +31,7 @@ fn limits() -> FetchLimits {
 
 /// A server that gives each connection, with its request line and headers, to `answer`. Its thread
 /// ends with the test process.
-fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> u16 {
+pub(super) fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = Arc::new(answer);

@@ -29,6 +29,8 @@ const ADDRESS_BYTES_MAX: usize = 8192;
 const HEADER_BYTES_MAX: usize = 32 << 10;
 /// Longest wait for a name, and again for a connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// Why an answer in another encoding than the plain bytes is not taken.
+pub(super) const PACKED: &str = "it sends a packed answer although asked not to";
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
@@ -61,9 +63,14 @@ pub(super) struct Allowance<'a> {
     pub(super) budget: &'a Budget,
 }
 
-/// An HTTP client behind the guard. It follows no redirect by itself, keeps no connection, uses no
-/// proxy of the environment and unpacks nothing.
-pub(super) fn agent(policy: &NetworkPolicy) -> Agent {
+/// An HTTP client behind the guard that asks for these types. It follows no redirect by itself,
+/// keeps no connection, uses no proxy of the environment and unpacks nothing. `silence_max` is the
+/// longest wait for more bytes.
+pub(super) fn agent(
+    policy: &NetworkPolicy,
+    accept: &'static str,
+    silence_max: Option<Duration>,
+) -> Agent {
     let config = Agent::config_builder()
         .proxy(None)
         .max_redirects(0)
@@ -74,7 +81,8 @@ pub(super) fn agent(policy: &NetworkPolicy) -> Agent {
         .timeout_resolve(Some(CONNECT_TIME_MAX))
         .timeout_connect(Some(CONNECT_TIME_MAX))
         .user_agent(concat!("photog/", env!("CARGO_PKG_VERSION")))
-        .accept("image/jpeg, image/png, */*;q=0.1")
+        .timeout_per_read(silence_max)
+        .accept(accept)
         .build();
     let resolver = GuardedResolver {
         policy: policy.clone(),
@@ -90,30 +98,26 @@ pub(super) fn get(
 ) -> Result<Vec<u8>, FetchError> {
     let url = Url::parse(address)
         .map_err(|_| FetchError::InvalidAddress("it is no well-formed http address"))?;
-    let mut url = checked(url)?;
+    let mut url = checked(url).map_err(FetchError::InvalidAddress)?;
     for _ in 0..=REDIRECTS_MAX {
         match request(agent, &url, allowance)? {
             Reply::Picture(bytes) => return Ok(bytes),
-            Reply::Redirect(next) => url = checked(next)?,
+            Reply::Redirect(next) => url = checked(next).map_err(FetchError::InvalidAddress)?,
         }
     }
     Err(FetchError::TooManyRedirects)
 }
 
 /// Refuses addresses that are no plain `http` or `https` ones. Every hop comes through here.
-fn checked(url: Url) -> Result<Url, FetchError> {
+pub(super) fn checked(url: Url) -> Result<Url, &'static str> {
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(FetchError::InvalidAddress(
-            "it leads to something else than http or https",
-        ));
+        return Err("it leads to something else than http or https");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(FetchError::InvalidAddress(
-            "it holds a user name or a password",
-        ));
+        return Err("it holds a user name or a password");
     }
     if url.as_str().len() > ADDRESS_BYTES_MAX {
-        return Err(FetchError::InvalidAddress("it is too long"));
+        return Err("it is too long");
     }
     Ok(url)
 }
@@ -135,8 +139,11 @@ fn request(agent: &Agent, url: &Url, allowance: Allowance<'_>) -> Result<Reply, 
         .call()
         .map_err(failed)?;
     let status = response.status().as_u16();
-    if matches!(status, 301 | 302 | 303 | 307 | 308) {
-        return redirect(url, response.headers()).map(Reply::Redirect);
+    if is_redirect(status) {
+        let next = redirect(url, response.headers());
+        return next
+            .map(Reply::Redirect)
+            .map_err(|why| unreachable(url, why));
     }
     if status != 200 {
         return Err(FetchError::Status {
@@ -145,10 +152,7 @@ fn request(agent: &Agent, url: &Url, allowance: Allowance<'_>) -> Result<Reply, 
         });
     }
     if is_packed(response.headers()) {
-        return Err(unreachable(
-            url,
-            "it sends a packed answer although asked not to",
-        ));
+        return Err(unreachable(url, PACKED));
     }
     let limit = allowance.bytes_max;
     let body = response.body_mut();
@@ -160,15 +164,22 @@ fn request(agent: &Agent, url: &Url, allowance: Allowance<'_>) -> Result<Reply, 
     read_bounded(reader, allowance, failed).map(Reply::Picture)
 }
 
-fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, FetchError> {
+/// Whether an answer with this status sends elsewhere.
+pub(super) fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where an answer sends to; the error says why that cannot be followed.
+pub(super) fn redirect(from: &Url, headers: &HeaderMap) -> Result<Url, &'static str> {
     headers
         .get(LOCATION)
         .and_then(|location| location.to_str().ok())
         .and_then(|location| from.join(location).ok())
-        .ok_or_else(|| unreachable(from, "it redirects to no readable address"))
+        .ok_or("it redirects to no readable address")
 }
 
-fn is_packed(headers: &HeaderMap) -> bool {
+/// Whether the body of an answer is not the plain bytes.
+pub(super) fn is_packed(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)
         .iter()
@@ -199,22 +210,42 @@ fn read_bounded(
 }
 
 fn failure(error: ureq::Error, url: &Url) -> FetchError {
+    match fault(error) {
+        Fault::Timeout => FetchError::Timeout { host: host(url) },
+        Fault::NotPublic => FetchError::PrivateNetwork { host: host(url) },
+        Fault::Address => FetchError::InvalidAddress("it is no well-formed http address"),
+        Fault::Lost(why) | Fault::Broken(why) => unreachable(url, why),
+    }
+}
+
+/// What can go wrong with a request, by what may be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing came in time.
+    Timeout,
+    /// The guard refused the host.
+    NotPublic,
+    /// The address is of no usable form.
+    Address,
+    /// The connection did not come about or broke off; another try may do better.
+    Lost(&'static str),
+    /// The host does not answer as it should, and would not do so another time.
+    Broken(&'static str),
+}
+
+pub(super) fn fault(error: ureq::Error) -> Fault {
     match error {
-        ureq::Error::Timeout(_) => FetchError::Timeout { host: host(url) },
-        ureq::Error::Other(source) if source.is::<NotPublic>() => {
-            FetchError::PrivateNetwork { host: host(url) }
-        }
-        ureq::Error::HostNotFound => unreachable(url, "its name is not known"),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            FetchError::InvalidAddress("it is no well-formed http address")
-        }
+        ureq::Error::Timeout(_) => Fault::Timeout,
+        ureq::Error::Other(source) if source.is::<NotPublic>() => Fault::NotPublic,
+        ureq::Error::HostNotFound => Fault::Broken("its name is not known"),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => Fault::Address,
         ureq::Error::Io(_) | ureq::Error::ConnectionFailed => {
-            unreachable(url, "the connection failed or broke off")
+            Fault::Lost("the connection failed or broke off")
         }
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
-            unreachable(url, "no trusted encrypted connection came about")
+            Fault::Broken("no trusted encrypted connection came about")
         }
-        _ => unreachable(url, "its answer breaks the rules of HTTP"),
+        _ => Fault::Broken("its answer breaks the rules of HTTP"),
     }
 }
 
@@ -226,6 +257,6 @@ fn unreachable(url: &Url, why: &'static str) -> FetchError {
 }
 
 /// The host alone: path and query of an address may hold names and signatures.
-fn host(url: &Url) -> String {
+pub(super) fn host(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_owned()
 }

@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
-    models::shelf::Shelf,
     domain::{Secret, ServiceSpec, SideSettings},
+    models::shelf::Shelf,
     observe::{CommitMetrics, JobMetrics},
     queue::{QueueKey, Side, Store},
     services::Service,

@@ -5,21 +5,22 @@
 //! is averaged and does not turn into false patterns. Pixels are centred at half integers and
 //! weights outside of the picture are left out.
 //!
-//! This is the arithmetic of Pillow's `Image.resize` with `BILINEAR` and `BOX` (`precompute_coeffs`
-//! of its `Resample.c`), which the training and measuring scripts of most networks use. Pillow
-//! rounds to 8 bits between its two passes and this does not, so values differ by at most one
-//! level.
+//! This is the arithmetic of Pillow's `Image.resize` with `BILINEAR` and `BOX` (its `Resample.c`),
+//! which the training and measuring scripts of most networks use, to the last bit: first along the
+//! rows and then along the columns, with weights in fixed point and a rounding to 8 bits after each.
+//! A face at the edge of what a network sees is found or missed by such a bit.
 
 use image::RgbImage;
 use rayon::prelude::*;
 
 /// Samples of one pixel.
 const CHANNELS: usize = 3;
-/// Rows that are added in one sweep over the sums: fewer sweeps over the sums, which lie in a slower
-/// cache, and still few enough streams for the memory to follow.
-const ROWS_AT_ONCE: usize = 4;
+/// Bits behind the point of a weight: with 8 bits of a sample and 2 to spare they fill 32.
+const FRACTION_BITS: u32 = 22;
+/// One half in that fixed point: what is added before the fraction is cut off.
+const HALF: i32 = 1 << (FRACTION_BITS - 1);
 /// Samples that are multiplied in one step along a row: four whole pixels, so that the same channel
-/// always meets the same place, and three vectors of four floats.
+/// always meets the same place, and three vectors of four numbers.
 const BLOCK: usize = 4 * CHANNELS;
 /// Bands per thread: enough that a slow one does not hold up the others.
 const BANDS_PER_THREAD: usize = 4;
@@ -114,19 +115,52 @@ pub fn resize_part(
     let row_samples = part.width as usize * CHANNELS;
     let bands = rayon::current_num_threads() * BANDS_PER_THREAD;
     let band = rows.len().div_ceil(bands);
-    // Whole rows first and then along the few rows that are left: the first pass reads the source
-    // once or twice in order, the second works on what fits into the cache.
+    let same_width = picture.width() == width;
     resized
         .par_chunks_mut(band * row_samples)
         .zip(rows.par_chunks(band))
         .for_each(|(to, rows)| {
-            let mut sums = vec![0.0; columns.line_samples()];
+            let first = rows.first().map_or(0, |row| row.first);
+            let end = rows.last().map_or(0, |row| row.first + row.weights.len());
+            // The source rows of this band in their new width; neighbouring bands make a few twice.
+            let mut narrow = vec![0; (end - first) * row_samples];
+            let mut line = vec![0; columns.line_samples()];
+            for (row, narrow) in (first..end).zip(narrow.chunks_exact_mut(row_samples)) {
+                let source = &samples[row * stride + columns.from..][..columns.span];
+                if same_width {
+                    narrow.copy_from_slice(source);
+                    continue;
+                }
+                for (wide, sample) in line.iter_mut().zip(source) {
+                    *wide = i32::from(*sample);
+                }
+                columns.sum(&line, narrow);
+            }
+            let mut sums = vec![HALF; row_samples];
             for (to, row) in to.chunks_exact_mut(row_samples).zip(rows) {
-                sum_rows(&mut sums[..columns.span], samples, stride, columns.from, row);
-                columns.sum(&sums, to);
+                let start = (row.first - first) * row_samples;
+                if picture.height() == height {
+                    to.copy_from_slice(&narrow[start..][..row_samples]);
+                    continue;
+                }
+                sums.fill(HALF);
+                let lines = narrow[start..].chunks_exact(row_samples);
+                for (weight, line) in row.weights.iter().zip(lines) {
+                    for (sum, sample) in sums.iter_mut().zip(line) {
+                        *sum += weight * i32::from(*sample);
+                    }
+                }
+                for (to, sum) in to.iter_mut().zip(&sums) {
+                    *to = level(*sum);
+                }
             }
         });
     resized
+}
+
+/// A sum of weighted samples as a sample.
+fn level(sum: i32) -> u8 {
+    (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }
 
 /// The source pixels along one axis that make up one pixel of the result.
@@ -134,8 +168,8 @@ pub fn resize_part(
 struct Taps {
     /// The first of them.
     first: usize,
-    /// Their weights, with a sum of one.
-    weights: Vec<f32>,
+    /// Their weights in fixed point, with a sum of one but for rounding.
+    weights: Vec<i32>,
 }
 
 /// Weights along one axis for `count` pixels of the result from `start` on.
@@ -150,49 +184,18 @@ fn taps(source: u32, target: u32, kernel: Kernel, start: u32, count: u32) -> Vec
             let first = (center - support + 0.5).max(0.0) as u32;
             let end = ((center + support + 0.5) as u32).min(source);
             let weights: Vec<f64> = (first..end)
-                .map(|pixel| kernel.weight((f64::from(pixel) - center + 0.5) / stretch))
+                .map(|pixel| kernel.weight((f64::from(pixel) - center + 0.5) * (1.0 / stretch)))
                 .collect();
             let sum: f64 = weights.iter().sum();
             Taps {
                 first: first as usize,
                 weights: weights
                     .into_iter()
-                    .map(|weight| (weight / sum) as f32)
+                    .map(|weight| (weight / sum * f64::from(1 << FRACTION_BITS) + 0.5) as i32)
                     .collect(),
             }
         })
         .collect()
-}
-
-/// Adds up the weighted rows that make one row of the result. `from` is the first sample of a row
-/// that is needed, and `sums` says how many.
-fn sum_rows(sums: &mut [f32], samples: &[u8], stride: usize, from: usize, taps: &Taps) {
-    let span = sums.len();
-    let row = |number: usize| {
-        let start = number * stride + from;
-        &samples[start..start + span]
-    };
-    sums.fill(0.0);
-    let mut number = taps.first;
-    let mut fours = taps.weights.chunks_exact(ROWS_AT_ONCE);
-    for weights in &mut fours {
-        let (a, b, c, d) = (row(number), row(number + 1), row(number + 2), row(number + 3));
-        // The lengths are the same; slices of a stated length spare the checks in the loop.
-        let (a, b, c, d) = (&a[..span], &b[..span], &c[..span], &d[..span]);
-        for (at, sum) in sums.iter_mut().enumerate() {
-            *sum += weights[0] * f32::from(a[at])
-                + weights[1] * f32::from(b[at])
-                + weights[2] * f32::from(c[at])
-                + weights[3] * f32::from(d[at]);
-        }
-        number += ROWS_AT_ONCE;
-    }
-    for weight in fours.remainder() {
-        for (sum, sample) in sums.iter_mut().zip(row(number)) {
-            *sum += weight * f32::from(*sample);
-        }
-        number += 1;
-    }
 }
 
 /// The weights along a row, laid out for sums over whole blocks.
@@ -205,7 +208,7 @@ struct Columns {
     starts: Vec<usize>,
     /// For each pixel: as many weights as there are in `blocks` blocks, each three times over, and
     /// zeros behind the last.
-    weights: Vec<f32>,
+    weights: Vec<i32>,
     /// Blocks of a pixel.
     blocks: usize,
 }
@@ -219,7 +222,7 @@ impl Columns {
             .map_or(0, |taps| taps.first + taps.weights.len());
         let most = taps.iter().map(|taps| taps.weights.len()).max();
         let blocks = (most.unwrap_or(0) * CHANNELS).div_ceil(BLOCK);
-        let mut weights = vec![0.0; taps.len() * blocks * BLOCK];
+        let mut weights = vec![0; taps.len() * blocks * BLOCK];
         for (taps, places) in taps.iter().zip(weights.chunks_exact_mut(blocks * BLOCK)) {
             for (weight, places) in taps.weights.iter().zip(places.chunks_exact_mut(CHANNELS)) {
                 places.fill(*weight);
@@ -242,22 +245,22 @@ impl Columns {
         self.span + self.blocks * BLOCK
     }
 
-    /// Adds up along the line and rounds, halves upwards.
-    fn sum(&self, line: &[f32], to: &mut [u8]) {
+    /// Adds up along the line and rounds.
+    fn sum(&self, line: &[i32], to: &mut [u8]) {
         let width = self.blocks * BLOCK;
         let pixels = to.chunks_exact_mut(CHANNELS);
         let weights = self.weights.chunks_exact(width);
         for ((pixel, start), weights) in pixels.zip(&self.starts).zip(weights) {
             let line = &line[*start..*start + width];
-            let mut sums = [0.0_f32; BLOCK];
+            let mut sums = [0; BLOCK];
             for (samples, weights) in line.chunks_exact(BLOCK).zip(weights.chunks_exact(BLOCK)) {
                 for ((sum, sample), weight) in sums.iter_mut().zip(samples).zip(weights) {
                     *sum += sample * weight;
                 }
             }
             for (channel, value) in pixel.iter_mut().enumerate() {
-                let sum: f32 = sums[channel..].iter().step_by(CHANNELS).sum();
-                *value = (sum + 0.5) as u8;
+                let sum: i32 = sums[channel..].iter().step_by(CHANNELS).sum();
+                *value = level(sum + HALF);
             }
         }
     }
@@ -277,7 +280,9 @@ mod tests {
             let center = (f64::from(place) + 0.5) * scale;
             let weights: Vec<f64> = (0..source)
                 // Rounded as in the program: a box has an edge, and some places lie just on it.
-                .map(|pixel| kernel.weight((f64::from(pixel) - center + 0.5) / scale.max(1.0)))
+                .map(|pixel| {
+                    kernel.weight((f64::from(pixel) - center + 0.5) * (1.0 / scale.max(1.0)))
+                })
                 .collect();
             let sum: f64 = weights.iter().sum();
             weights.iter().map(|weight| weight / sum).collect()

@@ -121,7 +121,10 @@ mod tests {
             y: 0.0,
             ..STAY
         };
-        let row: Vec<u8> = warp(&white, &moved, 5, 1).pixels().map(|p| p.0[0]).collect();
+        let row: Vec<u8> = warp(&white, &moved, 5, 1)
+            .pixels()
+            .map(|p| p.0[0])
+            .collect();
         assert_eq!(row, [0, 128, 255, 128, 0]);
     }
 

@@ -39,7 +39,9 @@ pub fn cuda_devices() -> Result<usize, String> {
     use burn::tensor::backend::Backend;
 
     // The driver's library panics where it is missing, so the driver itself is looked for first.
-    let driver = ["/dev/nvidiactl", "/dev/dxg"].iter().any(|node| Path::new(node).exists());
+    let driver = ["/dev/nvidiactl", "/dev/dxg"]
+        .iter()
+        .any(|node| Path::new(node).exists());
     if !driver {
         return Err("no NVIDIA driver is loaded on this machine".into());
     }

@@ -58,15 +58,31 @@ pub enum StoreError {
 /// the folder is synced so that the name lasts too. A file that is there already is replaced. The
 /// folder must exist.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    write_atomic_with(path, |file| Ok(file.write_all(bytes)?))
+}
+
+/// As [`write_atomic`], for bytes that `fill` writes. When that fails, its error comes back and no
+/// file is there.
+pub fn write_atomic_with<E: From<StoreError>>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> Result<(), E>,
+) -> Result<(), E> {
+    let io = |error: io::Error| E::from(StoreError::Io(error));
     let folder = path.parent().ok_or(StoreError::NotAFile)?;
     let temporary = folder.join(temporary_name());
-    let written = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = File::create_new(&temporary)
+        .map_err(io)
+        .and_then(|mut file| {
+            fill(&mut file)?;
+            file.sync_all().map_err(io)?;
+            fs::rename(&temporary, path).map_err(io)
+        });
     if let Err(error) = written {
         // The first error is the one to report; a leftover is harmless.
         let _ = fs::remove_file(&temporary);
-        return Err(error.into());
+        return Err(error);
     }
-    sync_folder(folder)
+    Ok(sync_folder(folder)?)
 }
 
 /// Makes the names in a folder last over a loss of power.
@@ -78,12 +94,6 @@ pub fn sync_folder(folder: &Path) -> Result<(), StoreError> {
         folder
     };
     Ok(File::open(folder)?.sync_all()?)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// A name that no other writer uses, short however long the final name is.

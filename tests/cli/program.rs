@@ -83,7 +83,8 @@ impl Home {
         Server::start(self.command(&given))
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// The program in this folder, ready to be started.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_photog"));
         command
             .args(args)

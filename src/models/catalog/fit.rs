@@ -111,6 +111,14 @@ mod tests {
     use super::*;
     use crate::models::catalog::Catalog;
 
+    type Sizes = &'static [usize];
+    /// Inputs, named outputs, and a word of the refusal.
+    type Case = (
+        &'static [Sizes],
+        &'static [(&'static str, Sizes)],
+        &'static str,
+    );
+
     fn port(name: &str, dims: &[usize]) -> Port {
         Port {
             name: name.to_owned(),
@@ -144,7 +152,7 @@ mod tests {
             let judged = judge("mobilefacenet", &[input], &[("embedding", output)]);
             assert_eq!(judged, Ok(()), "{input:?} {output:?}");
         }
-        let bad: [(&[&[usize]], &[(&str, &[usize])], &str); 7] = [
+        let bad: [Case; 7] = [
             (&[], &[("e", &[0, 128])], "0 inputs"),
             (&[&[0, 3, 112, 112], &[1]], &[("e", &[0, 128])], "2 inputs"),
             (&[&[0, 3, 112]], &[("e", &[0, 128])], "3 dimensions"),

@@ -140,7 +140,7 @@ pub(super) fn is_name(name: &str) -> bool {
 pub(super) fn is_file_name(file: &str) -> bool {
     file.len() <= FILE_BYTES_MAX
         && file.len() > ".onnx".len()
-        && file.ends_with(".onnx")
+        && Path::new(file).extension().is_some_and(|end| end == "onnx")
         && !file.starts_with('.')
         && !file.contains(['/', '\\'])
         && !file.contains(char::is_control)

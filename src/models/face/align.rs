@@ -78,12 +78,7 @@ fn aligned(photo: &RgbImage, points: &[[f64; 2]; 5]) -> Option<RgbImage> {
         .find(|halvings| fitted.scale() * f64::from(1_u32 << halvings) >= SCALE_MIN)
         .unwrap_or(HALVINGS_MAX);
     if halvings == 0 {
-        return Some(warp(
-            photo,
-            &fitted.inverse()?,
-            ALIGNED_SIDE,
-            ALIGNED_SIDE,
-        ));
+        return Some(warp(photo, &fitted.inverse()?, ALIGNED_SIDE, ALIGNED_SIDE));
     }
     let factor = f64::from(1_u32 << halvings);
     let shrunk_side = |side: u32| (f64::from(side) / factor).round_ties_even().max(1.0);
@@ -220,8 +215,15 @@ mod tests {
     #[test]
     fn a_face_in_its_place_is_not_moved() {
         let photo = crate::imaging::samples::picture(ALIGNED_SIDE, ALIGNED_SIDE);
-        let crop = align(&photo, &TEMPLATE.map(|point| point.map(|place| place as f32)));
-        let most = crop.iter().zip(photo.iter()).map(|(a, b)| a.abs_diff(*b)).max();
+        let crop = align(
+            &photo,
+            &TEMPLATE.map(|point| point.map(|place| place as f32)),
+        );
+        let most = crop
+            .iter()
+            .zip(photo.iter())
+            .map(|(a, b)| a.abs_diff(*b))
+            .max();
         // The points were rounded to single precision.
         assert!(most <= Some(1), "{most:?}");
     }

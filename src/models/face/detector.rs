@@ -136,12 +136,10 @@ impl Fit {
         let [wide, high] = fixed.unwrap_or([LONG_SIDE; 2]).map(f64::from);
         let scale = (wide / width).min(high / height).min(1.0);
         // Halves to the even number, as the goldens were made.
-        let scaled =
-            [width, height].map(|side| ((side * scale).round_ties_even() as u32).max(1));
+        let scaled = [width, height].map(|side| ((side * scale).round_ties_even() as u32).max(1));
         Self {
             scaled,
-            input: fixed
-                .unwrap_or_else(|| scaled.map(|side| side.next_multiple_of(SIDE_MULTIPLE))),
+            input: fixed.unwrap_or_else(|| scaled.map(|side| side.next_multiple_of(SIDE_MULTIPLE))),
         }
     }
 }

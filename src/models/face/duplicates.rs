@@ -74,7 +74,11 @@ impl Fingerprint {
         };
         let alike = |crop: [f32; 4]| {
             standardised(other.sampled(crop)).map_or(0.0, |part| {
-                whole.iter().zip(&part).map(|(one, other)| one * other).sum()
+                whole
+                    .iter()
+                    .zip(&part)
+                    .map(|(one, other)| one * other)
+                    .sum()
             })
         };
         let mut best = ([0.0; 4], alike([0.0; 4]));
@@ -167,7 +171,8 @@ mod tests {
         RgbImage::from_fn(width, height, |x, y| {
             let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
             let turn = number as f32;
-            let value = (7.0 * x + turn).sin() + (5.0 * y + 2.3 * turn).cos()
+            let value = (7.0 * x + turn).sin()
+                + (5.0 * y + 2.3 * turn).cos()
                 + (9.0 * (x * y) + 1.7 * turn).sin();
             [(127.0 + 40.0 * value) as u8; 3].into()
         })
@@ -182,7 +187,11 @@ mod tests {
         let photo = scene(1, 300, 200);
         let print = Fingerprint::of(&photo);
         let brighter = RgbImage::from_fn(300, 200, |x, y| {
-            photo.get_pixel(x, y).0.map(|value| (f32::from(value) * 0.9) as u8 + 20).into()
+            photo
+                .get_pixel(x, y)
+                .0
+                .map(|value| (f32::from(value) * 0.9) as u8 + 20)
+                .into()
         });
         let copies = [
             photo.clone(),

@@ -19,12 +19,17 @@ impl Embedding {
     /// so have no direction.
     pub fn new(numbers: Vec<f32>) -> Option<Self> {
         // In double precision squares of single precision neither overflow nor vanish.
-        let square: f64 = numbers.iter().map(|number| f64::from(*number).powi(2)).sum();
+        let square: f64 = numbers
+            .iter()
+            .map(|number| f64::from(*number).powi(2))
+            .sum();
         if !square.is_finite() || square <= 0.0 {
             return None;
         }
         let length = square.sqrt();
-        let unit = numbers.into_iter().map(|number| (f64::from(number) / length) as f32);
+        let unit = numbers
+            .into_iter()
+            .map(|number| (f64::from(number) / length) as f32);
         Some(Self(unit.collect()))
     }
 
@@ -43,7 +48,9 @@ impl Embedding {
     pub fn mean<'a>(faces: impl Iterator<Item = &'a Self>) -> Option<Self> {
         let sum = faces.map(|face| face.0.clone()).reduce(|mut sum, face| {
             sum.truncate(face.len());
-            sum.iter_mut().zip(face).for_each(|(sum, number)| *sum += number);
+            sum.iter_mut()
+                .zip(face)
+                .for_each(|(sum, number)| *sum += number);
             sum
         });
         Self::new(sum?)
@@ -74,7 +81,11 @@ impl FaceEmbedder {
                 "its entry lacks `embedding_length` or `thresholds.same_person`",
             )));
         };
-        if network.preprocess.size.is_some_and(|size| size != [ALIGNED_SIDE; 2]) {
+        if network
+            .preprocess
+            .size
+            .is_some_and(|size| size != [ALIGNED_SIDE; 2])
+        {
             return Err(network.refused(format!(
                 "faces are aligned for {ALIGNED_SIDE}x{ALIGNED_SIDE} pixels, and it takes another \
                  size"

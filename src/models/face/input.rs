@@ -262,7 +262,11 @@ mod tests {
             (&[], None, "0 inputs"),
             (&[port(&[None; 4]), port(&[None; 4])], None, "2 inputs"),
             (&[port(&[None; 3])], None, "3 dimensions"),
-            (&[port(&[None, Some(1), None, None])], None, "three channels"),
+            (
+                &[port(&[None, Some(1), None, None])],
+                None,
+                "three channels",
+            ),
             (&[port(&[Some(8), None, None, None])], None, "at a time"),
             (&[port(&[None, None, Some(8), None])], None, "one side"),
             (

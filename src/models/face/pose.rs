@@ -126,10 +126,16 @@ mod tests {
         for angle in [-70.0, -30.0, -5.0, 0.0, 10.0, 45.0_f32] {
             let turned = Pose::of(&seen(angle, 0.0));
             assert!((turned.yaw - angle).abs() < 0.01, "{turned:?}");
-            assert!(turned.pitch.abs() < 0.01 && turned.roll.abs() < 0.01, "{turned:?}");
+            assert!(
+                turned.pitch.abs() < 0.01 && turned.roll.abs() < 0.01,
+                "{turned:?}"
+            );
             let nodded = Pose::of(&seen(0.0, angle));
             assert!((nodded.pitch - angle).abs() < 0.01, "{nodded:?}");
-            assert!(nodded.yaw.abs() < 0.01 && nodded.roll.abs() < 0.01, "{nodded:?}");
+            assert!(
+                nodded.yaw.abs() < 0.01 && nodded.roll.abs() < 0.01,
+                "{nodded:?}"
+            );
         }
     }
 

@@ -72,9 +72,13 @@ impl Quality {
         let luma = |x: usize, y: usize| {
             let at = (y * width + x) * LUMA.len();
             let pixel = samples[at..].iter().zip(LUMA);
-            pixel.map(|(sample, weight)| f32::from(*sample) * weight).sum::<f32>()
+            pixel
+                .map(|(sample, weight)| f32::from(*sample) * weight)
+                .sum::<f32>()
         };
-        let places = rows.clone().flat_map(|y| columns.clone().map(move |x| (x, y)));
+        let places = rows
+            .clone()
+            .flat_map(|y| columns.clone().map(move |x| (x, y)));
         let values: Vec<f32> = places.map(|(x, y)| luma(x, y)).collect();
         let wide = columns.len();
         let mut edges = Vec::with_capacity(values.len());

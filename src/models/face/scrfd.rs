@@ -71,11 +71,13 @@ impl Decode for Scrfd {
             let count = ANCHORS * columns * (height / stride);
             let numbers = |channels: usize| {
                 // Grids of one input never have the same number of cells.
-                let found = outputs.iter().find_map(|output| {
-                    rows(output, count, channels).ok()
-                });
+                let found = outputs
+                    .iter()
+                    .find_map(|output| rows(output, count, channels).ok());
                 found.ok_or_else(|| {
-                    format!("no output has {count} rows of {channels} numbers for cells of {stride}")
+                    format!(
+                        "no output has {count} rows of {channels} numbers for cells of {stride}"
+                    )
                 })
             };
             let (scores, sides, points) = (numbers(1)?, numbers(4)?, numbers(10)?);

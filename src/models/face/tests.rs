@@ -16,9 +16,7 @@ fn yunet_outputs() -> Vec<(String, usize)> {
     let kinds = [("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)];
     kinds
         .iter()
-        .flat_map(|(kind, channels)| {
-            STRIDES.map(|stride| (format!("{kind}_{stride}"), *channels))
-        })
+        .flat_map(|(kind, channels)| STRIDES.map(|stride| (format!("{kind}_{stride}"), *channels)))
         .collect()
 }
 
@@ -31,7 +29,9 @@ fn port(name: &str, dims: &[Option<usize>]) -> Port {
 
 fn yunet() -> YuNet {
     let outputs = yunet_outputs();
-    let ports = outputs.iter().map(|(name, channels)| port(name, &[None, None, Some(*channels)]));
+    let ports = outputs
+        .iter()
+        .map(|(name, channels)| port(name, &[None, None, Some(*channels)]));
     YuNet::new(&ports.collect::<Vec<_>>()).unwrap()
 }
 
@@ -65,7 +65,9 @@ fn read_tensors(file: &Path, names: &[(String, usize)]) -> Vec<HostTensor> {
         let words = tensor.data().chunks_exact(4);
         HostTensor {
             shape: tensor.shape().to_vec(),
-            data: words.map(|word| f32::from_le_bytes(word.try_into().unwrap())).collect(),
+            data: words
+                .map(|word| f32::from_le_bytes(word.try_into().unwrap()))
+                .collect(),
         }
     };
     names.iter().map(|(name, _)| read(name)).collect()
@@ -83,15 +85,25 @@ fn golden_outputs_of_yunet_give_the_golden_face() {
     let faces = suppress(candidates, 0.3);
     let text = std::fs::read_to_string(golden.join("detection.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let expected = expected["images"]["images/persons/s05/01.png"]["yunet"].as_array().unwrap();
+    let expected = expected["images"]["images/persons/s05/01.png"]["yunet"]
+        .as_array()
+        .unwrap();
     assert_eq!(faces.len(), expected.len());
     for (face, expected) in faces.iter().zip(expected) {
         let near = |found: f32, golden: &serde_json::Value, most: f64| {
             let golden = golden.as_f64().unwrap();
-            assert!((f64::from(found) - golden).abs() <= most, "{found} and {golden}");
+            assert!(
+                (f64::from(found) - golden).abs() <= most,
+                "{found} and {golden}"
+            );
         };
         near(face.score, &expected["score"], 2e-5);
-        let Bounds { left, top, right, bottom } = face.bounds;
+        let Bounds {
+            left,
+            top,
+            right,
+            bottom,
+        } = face.bounds;
         for (at, side) in [left, top, right, bottom].into_iter().enumerate() {
             near(side, &expected["box"][at], 0.01);
         }
@@ -191,7 +203,10 @@ fn networks_with_other_outputs_are_refused() {
 
 #[test]
 fn outputs_of_another_size_are_an_error() {
-    let small: Vec<HostTensor> = yunet_outputs().iter().map(|(_, channels)| zeros(1, *channels)).collect();
+    let small: Vec<HostTensor> = yunet_outputs()
+        .iter()
+        .map(|(_, channels)| zeros(1, *channels))
+        .collect();
     for decode in [&yunet() as &dyn Decode, &scrfd()] {
         assert!(decode.candidates(&small, [64, 64], 0.5).is_err());
         assert!(decode.candidates(&[], [64, 64], 0.5).is_err());

@@ -11,7 +11,9 @@ pub const MAX_HOST: usize = 1 << 16;
 pub fn bounded(shape: &[usize]) -> Result<usize, String> {
     match elements(shape) {
         Some(count) if count <= MAX_HOST => Ok(count),
-        _ => Err(format!("it would compute {shape:?} numbers, where a shape was expected")),
+        _ => Err(format!(
+            "it would compute {shape:?} numbers, where a shape was expected"
+        )),
     }
 }
 
@@ -109,12 +111,16 @@ pub fn choose(condition: &Host, a: &Host, b: &Host) -> Result<Host, String> {
         .zip(spread(&b.shape, &shape))
         .map(|((c, i), j)| (conditions[c] != 0, i, j));
     let data = match (&a.data, &b.data) {
-        (HostData::Floats(a), HostData::Floats(b)) => {
-            HostData::Floats(places.map(|(first, i, j)| if first { a[i] } else { b[j] }).collect())
-        }
-        (HostData::Ints(a), HostData::Ints(b)) => {
-            HostData::Ints(places.map(|(first, i, j)| if first { a[i] } else { b[j] }).collect())
-        }
+        (HostData::Floats(a), HostData::Floats(b)) => HostData::Floats(
+            places
+                .map(|(first, i, j)| if first { a[i] } else { b[j] })
+                .collect(),
+        ),
+        (HostData::Ints(a), HostData::Ints(b)) => HostData::Ints(
+            places
+                .map(|(first, i, j)| if first { a[i] } else { b[j] })
+                .collect(),
+        ),
         _ => return Err("its inputs have different number types".into()),
     };
     Ok(Host::new(shape, data))
@@ -135,9 +141,12 @@ pub fn cast(a: &Host, to: i32) -> Result<Host, String> {
         (HostData::Ints(values), data_type::INT32 | data_type::INT64) => {
             HostData::Ints(values.clone())
         }
-        (HostData::Floats(values), data_type::BOOL) => {
-            HostData::Ints(values.iter().map(|&value| i64::from(value != 0.0)).collect())
-        }
+        (HostData::Floats(values), data_type::BOOL) => HostData::Ints(
+            values
+                .iter()
+                .map(|&value| i64::from(value != 0.0))
+                .collect(),
+        ),
         (HostData::Ints(values), data_type::BOOL) => {
             HostData::Ints(values.iter().map(|&value| i64::from(value != 0)).collect())
         }
@@ -159,7 +168,9 @@ pub fn range(start: &Host, end: &Host, step: &Host) -> Result<Host, String> {
     let [first, last, step] = ends.map(as_number);
     let count = ((last - first) / step).ceil().max(0.0);
     if !count.is_finite() {
-        return Err(format!("it would go from {first} to {last} in steps of {step}"));
+        return Err(format!(
+            "it would go from {first} to {last} in steps of {step}"
+        ));
     }
     let count = bounded(&[count as usize])?;
     let values = (0..count).map(|i| first + i as f64 * step);
@@ -172,7 +183,9 @@ pub fn range(start: &Host, end: &Host, step: &Host) -> Result<Host, String> {
 
 /// Tensors after one another.
 pub fn concat(parts: &[&Host], axis: usize) -> Result<Host, String> {
-    let Some(first) = parts.first() else { return Err("it has no input".into()) };
+    let Some(first) = parts.first() else {
+        return Err("it has no input".into());
+    };
     let mut shape = first.shape.clone();
     shape[axis] = 0;
     for part in parts {
@@ -218,7 +231,11 @@ pub fn select(a: &Host, axis: usize, at: &[usize]) -> Result<Host, String> {
     let strides = strides(&a.shape);
     let from = places(&shape).map(|mut place| {
         place[axis] = at[place[axis]];
-        place.iter().zip(&strides).map(|(at, stride)| at * stride).sum()
+        place
+            .iter()
+            .zip(&strides)
+            .map(|(at, stride)| at * stride)
+            .sum()
     });
     Ok(a.pick(shape.clone(), from))
 }
@@ -227,8 +244,13 @@ pub fn select(a: &Host, axis: usize, at: &[usize]) -> Result<Host, String> {
 pub fn transpose(a: &Host, order: &[usize]) -> Result<Host, String> {
     let shape: Vec<usize> = order.iter().map(|&axis| a.shape[axis]).collect();
     let strides = strides(&a.shape);
-    let from = places(&shape)
-        .map(|place| place.iter().zip(order).map(|(at, &axis)| at * strides[axis]).sum());
+    let from = places(&shape).map(|place| {
+        place
+            .iter()
+            .zip(order)
+            .map(|(at, &axis)| at * strides[axis])
+            .sum()
+    });
     Ok(a.pick(shape.clone(), from))
 }
 
@@ -277,8 +299,16 @@ pub fn reduce(a: &Host, axes: &[usize], kind: Reduce) -> Result<Host, String> {
                     },
                 });
             }
-            let share = if kind == Reduce::Mean { count as f32 / values.len() as f32 } else { 1.0 };
-            HostData::Floats(out.into_iter().map(|sum| sum.unwrap_or(0.0) * share).collect())
+            let share = if kind == Reduce::Mean {
+                count as f32 / values.len() as f32
+            } else {
+                1.0
+            };
+            HostData::Floats(
+                out.into_iter()
+                    .map(|sum| sum.unwrap_or(0.0) * share)
+                    .collect(),
+            )
         }
     };
     Ok(Host::new(shape, data))

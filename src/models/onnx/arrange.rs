@@ -33,7 +33,8 @@ impl<B: Kernels> Place<'_, B> {
                     return Err("its starts, ends, axes and steps differ in number".into());
                 }
                 let mut value = input.clone();
-                for (((&start, &end), &at), &step) in starts.iter().zip(&ends).zip(&at).zip(&steps) {
+                for (((&start, &end), &at), &step) in starts.iter().zip(&ends).zip(&at).zip(&steps)
+                {
                     let at = axis(at, from.len())?;
                     let places = slice(from[at], start, end, step)?;
                     value = self.select(&value, at, &places)?;
@@ -46,7 +47,9 @@ impl<B: Kernels> Place<'_, B> {
                 let size = from[at] as i64;
                 let places = indices.as_ints()?.iter().map(|&index| {
                     let place = if index < 0 { index + size } else { index };
-                    usize::try_from(place).ok().filter(|&place| place < from[at])
+                    usize::try_from(place)
+                        .ok()
+                        .filter(|&place| place < from[at])
                 });
                 let places: Option<Vec<usize>> = places.collect();
                 let places = places.ok_or("an index is outside its input")?;
@@ -66,9 +69,13 @@ impl<B: Kernels> Place<'_, B> {
                     None => (0..from.len()).filter(|&at| from[at] == 1).collect(),
                 };
                 if drop.iter().any(|&at| from[at] != 1) {
-                    return Err(format!("it drops an axis of {from:?} that is longer than 1"));
+                    return Err(format!(
+                        "it drops an axis of {from:?} that is longer than 1"
+                    ));
                 }
-                let kept = (0..from.len()).filter(|at| !drop.contains(at)).map(|at| from[at]);
+                let kept = (0..from.len())
+                    .filter(|at| !drop.contains(at))
+                    .map(|at| from[at]);
                 self.reshape(input, kept.collect())
             }
             Operator::Unsqueeze(given) => {
@@ -87,7 +94,11 @@ impl<B: Kernels> Place<'_, B> {
                 self.reshape(input, reshaped(&from, &wanted, *allow_zero)?)
             }
             Operator::Flatten { axis: at } => {
-                let at = if *at == from.len() as i64 { from.len() } else { axis(*at, from.len())? };
+                let at = if *at == from.len() as i64 {
+                    from.len()
+                } else {
+                    axis(*at, from.len())?
+                };
                 let product = |part: &[usize]| elements(part).unwrap_or(0);
                 self.reshape(input, vec![product(&from[..at]), product(&from[at..])])
             }
@@ -96,7 +107,10 @@ impl<B: Kernels> Place<'_, B> {
                     None => (0..from.len()).rev().collect(),
                     Some(order) => {
                         axes(order, from.len())?;
-                        order.iter().map(|&one| axis(one, from.len())).collect::<Result<Vec<_>, _>>()?
+                        order
+                            .iter()
+                            .map(|&one| axis(one, from.len()))
+                            .collect::<Result<Vec<_>, _>>()?
                     }
                 };
                 if order.len() != from.len() {
@@ -104,7 +118,10 @@ impl<B: Kernels> Place<'_, B> {
                 }
                 match input.host() {
                     Some(host) => arithmetic::transpose(host, &order).map(Value::Host),
-                    None => Ok(Value::Device(B::float_permute(input.device(self.device)?, &order))),
+                    None => Ok(Value::Device(B::float_permute(
+                        input.device(self.device)?,
+                        &order,
+                    ))),
                 }
             }
             _ => {
@@ -125,8 +142,9 @@ impl<B: Kernels> Place<'_, B> {
     }
 
     fn concat(&self, inputs: &Inputs<'_, B>, at: i64) -> Result<Value<B>, String> {
-        let values =
-            (0..inputs.0.len()).map(|i| inputs.need(i)).collect::<Result<Vec<_>, _>>()?;
+        let values = (0..inputs.0.len())
+            .map(|i| inputs.need(i))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut shape = inputs.need(0)?.sizes();
         let at = axis(at, shape.len())?;
         shape[at] = 0;
@@ -145,7 +163,11 @@ impl<B: Kernels> Place<'_, B> {
             return arithmetic::concat(&hosts, at).map(Value::Host);
         }
         let tensors = values.iter().map(|value| value.device(self.device));
-        Ok(Value::Device(B::concat(tensors.collect::<Result<_, _>>()?, at, self.store)))
+        Ok(Value::Device(B::concat(
+            tensors.collect::<Result<_, _>>()?,
+            at,
+            self.store,
+        )))
     }
 
     /// Parts of a tensor.
@@ -167,10 +189,16 @@ impl<B: Kernels> Place<'_, B> {
             Some(sizes) => sizes_of(&sizes)?,
             None => {
                 let size = from[at].div_ceil(outputs.max(1));
-                (0..outputs).map(|i| from[at].saturating_sub(i * size).min(size)).collect()
+                (0..outputs)
+                    .map(|i| from[at].saturating_sub(i * size).min(size))
+                    .collect()
             }
         };
-        if sizes.iter().try_fold(0_usize, |sum, &size| sum.checked_add(size)) != Some(from[at]) {
+        if sizes
+            .iter()
+            .try_fold(0_usize, |sum, &size| sum.checked_add(size))
+            != Some(from[at])
+        {
             return Err(format!("its parts do not make {}", from[at]));
         }
         let mut first = 0;
@@ -185,7 +213,12 @@ impl<B: Kernels> Place<'_, B> {
     }
 
     /// The given places of an axis.
-    pub fn select(&self, value: &Value<B>, at: usize, places: &[usize]) -> Result<Value<B>, String> {
+    pub fn select(
+        &self,
+        value: &Value<B>,
+        at: usize,
+        places: &[usize],
+    ) -> Result<Value<B>, String> {
         let mut shape = value.sizes();
         if places.iter().copied().eq(0..shape[at]) {
             return Ok(value.clone());
@@ -199,7 +232,11 @@ impl<B: Kernels> Place<'_, B> {
             Some(host) => arithmetic::select(host, at, places).map(Value::Host),
             None => {
                 let places = places.iter().map(|&place| place as i64).collect();
-                Ok(Value::Device(plain::select::<B>(value.device(self.device)?, at, places)))
+                Ok(Value::Device(plain::select::<B>(
+                    value.device(self.device)?,
+                    at,
+                    places,
+                )))
             }
         }
     }
@@ -243,9 +280,16 @@ fn slice(size: usize, start: i64, end: i64, step: i64) -> Result<Vec<usize>, Str
             (start..end).step_by(step).map(|at| at as usize).collect()
         }
         _ => {
-            let (start, end) = (from_end(start).clamp(-1, size - 1), from_end(end).clamp(-1, size - 1));
+            let (start, end) = (
+                from_end(start).clamp(-1, size - 1),
+                from_end(end).clamp(-1, size - 1),
+            );
             let step = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
-            (end + 1..=start).rev().step_by(step).map(|at| at as usize).collect()
+            (end + 1..=start)
+                .rev()
+                .step_by(step)
+                .map(|at| at as usize)
+                .collect()
         }
     })
 }

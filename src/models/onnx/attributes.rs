@@ -15,7 +15,10 @@ impl<'a> Attributes<'a> {
                 return Err(format!("the attribute `{}` is given twice", attribute.name));
             }
             if !attribute.reference.is_empty() {
-                return Err(format!("the attribute `{}` belongs to a function", attribute.name));
+                return Err(format!(
+                    "the attribute `{}` belongs to a function",
+                    attribute.name
+                ));
             }
             all.push(attribute);
         }
@@ -46,7 +49,9 @@ impl<'a> Attributes<'a> {
 
     /// An integer.
     pub fn int(&mut self, name: &str, default: i64) -> Result<i64, String> {
-        Ok(self.take(name, kind::INT)?.map_or(default, |attribute| attribute.i))
+        Ok(self
+            .take(name, kind::INT)?
+            .map_or(default, |attribute| attribute.i))
     }
 
     /// A positive integer.
@@ -54,7 +59,9 @@ impl<'a> Attributes<'a> {
         let value = self.int(name, default as i64)?;
         match usize::try_from(value) {
             Ok(count) if count > 0 => Ok(count),
-            _ => Err(format!("the attribute `{name}` is {value}, which is out of range")),
+            _ => Err(format!(
+                "the attribute `{name}` is {value}, which is out of range"
+            )),
         }
     }
 
@@ -73,34 +80,46 @@ impl<'a> Attributes<'a> {
         if supported.contains(&value) {
             return Ok(());
         }
-        Err(format!("the value {value} of the attribute `{name}` is not supported"))
+        Err(format!(
+            "the value {value} of the attribute `{name}` is not supported"
+        ))
     }
 
     /// A number.
     pub fn float(&mut self, name: &str, default: f32) -> Result<f32, String> {
-        Ok(self.take(name, kind::FLOAT)?.map_or(default, |attribute| attribute.f))
+        Ok(self
+            .take(name, kind::FLOAT)?
+            .map_or(default, |attribute| attribute.f))
     }
 
     /// A text.
     pub fn text(&mut self, name: &str, default: &str) -> Result<String, String> {
-        let Some(attribute) = self.take(name, kind::STRING)? else { return Ok(default.into()) };
+        let Some(attribute) = self.take(name, kind::STRING)? else {
+            return Ok(default.into());
+        };
         String::from_utf8(attribute.s.to_vec())
             .map_err(|_| format!("the attribute `{name}` is no text"))
     }
 
     /// Integers.
     pub fn ints(&mut self, name: &str) -> Result<Option<Vec<i64>>, String> {
-        Ok(self.take(name, kind::INTS)?.map(|attribute| attribute.ints.clone()))
+        Ok(self
+            .take(name, kind::INTS)?
+            .map(|attribute| attribute.ints.clone()))
     }
 
     /// Numbers.
     pub fn floats(&mut self, name: &str) -> Result<Option<Vec<f32>>, String> {
-        Ok(self.take(name, kind::FLOATS)?.map(|attribute| attribute.floats.clone()))
+        Ok(self
+            .take(name, kind::FLOATS)?
+            .map(|attribute| attribute.floats.clone()))
     }
 
     /// A tensor.
     pub fn tensor(&mut self, name: &str) -> Result<Option<Host>, String> {
-        let Some(attribute) = self.take(name, kind::TENSOR)? else { return Ok(None) };
+        let Some(attribute) = self.take(name, kind::TENSOR)? else {
+            return Ok(None);
+        };
         let tensor = attribute.t.as_ref();
         let tensor = tensor.ok_or_else(|| format!("the attribute `{name}` is empty"))?;
         read_tensor(tensor, None).map(Some)
@@ -110,9 +129,10 @@ impl<'a> Attributes<'a> {
     pub fn finish(self) -> Result<(), String> {
         match self.0.first() {
             None => Ok(()),
-            Some(attribute) => {
-                Err(format!("the attribute `{}` is not supported", attribute.name))
-            }
+            Some(attribute) => Err(format!(
+                "the attribute `{}` is not supported",
+                attribute.name
+            )),
         }
     }
 }

@@ -20,7 +20,10 @@ pub fn settle(
     h: usize,
     w: usize,
 ) -> Result<Window, String> {
-    let mut window = Window { kernel, ..window.clone() };
+    let mut window = Window {
+        kernel,
+        ..window.clone()
+    };
     if kernel.contains(&0) {
         return Err("its kernel is empty".into());
     }
@@ -35,7 +38,12 @@ pub fn settle(
             _ => (total / 2, total.div_ceil(2)),
         };
         let ((top, bottom), (left, right)) = (split(total(0, h)), split(total(1, w)));
-        window.border = Border { top, left, bottom, right };
+        window.border = Border {
+            top,
+            left,
+            bottom,
+            right,
+        };
     }
     match window.output(h, w) {
         Some([rows, columns]) if rows > 0 && columns > 0 => Ok(window),
@@ -64,7 +72,12 @@ impl<B: Kernels> Place<'_, B> {
                     return Ok(Value::Host(host));
                 }
             }
-            Operator::Reduce { kind, axes: given, keep, noop } => {
+            Operator::Reduce {
+                kind,
+                axes: given,
+                keep,
+                noop,
+            } => {
                 let given = match given {
                     Some(given) => Some(given.clone()),
                     None => inputs.ints(1)?,
@@ -84,13 +97,16 @@ impl<B: Kernels> Place<'_, B> {
                 if *keep {
                     return Ok(reduced);
                 }
-                let kept = (0..from.len()).filter(|at| !over.contains(at)).map(|at| from[at]);
+                let kept = (0..from.len())
+                    .filter(|at| !over.contains(at))
+                    .map(|at| from[at]);
                 return self.reshape(&reduced, kept.collect());
             }
             _ => {}
         }
         let tensor = input.device(self.device)?;
-        self.compute_device(operator, inputs, tensor, &from).map(Value::Device)
+        self.compute_device(operator, inputs, tensor, &from)
+            .map(Value::Device)
     }
 
     fn compute_device(
@@ -120,7 +136,9 @@ impl<B: Kernels> Place<'_, B> {
                     shape.insert(0, 1);
                 }
                 if broadcast(from, &shape)? != from {
-                    return Err(format!("slopes of {shape:?} do not fit an input of {from:?}"));
+                    return Err(format!(
+                        "slopes of {shape:?} do not fit an input of {from:?}"
+                    ));
                 }
                 if let (Some(host), [1, c, 1, 1]) = (slopes.host(), shape.as_slice())
                     && *c == from[1]
@@ -138,7 +156,11 @@ impl<B: Kernels> Place<'_, B> {
                 limited(&[n, c, rows, columns])?;
                 B::max_pool(tensor, &window, store)
             }
-            Operator::AveragePool { window, padding, count_border } => {
+            Operator::AveragePool {
+                window,
+                padding,
+                count_border,
+            } => {
                 let [n, c, h, w] = pictures(from)?;
                 let window = settle(window, *padding, window.kernel, h, w)?;
                 let [rows, columns] = window.output(h, w).unwrap_or([0, 0]);
@@ -153,13 +175,21 @@ impl<B: Kernels> Place<'_, B> {
                 pictures(from)?;
                 B::float_max_dim(B::float_max_dim(tensor, 3), 2)
             }
-            Operator::Resize { linear, place, nearest, scales } => {
+            Operator::Resize {
+                linear,
+                place,
+                nearest,
+                scales,
+            } => {
                 let [n, c, h, w] = pictures(from)?;
-                let rule = resize::Rule { linear: *linear, place: *place, nearest: *nearest };
+                let rule = resize::Rule {
+                    linear: *linear,
+                    place: *place,
+                    nearest: *nearest,
+                };
                 let factors = inputs.host(*scales)?.filter(|host| host.len() > 0);
                 let sizes = inputs.ints(*scales + 1)?;
-                let [rows, columns] =
-                    resize::mixes(rule, [n, c, h, w], factors, sizes.as_deref())?;
+                let [rows, columns] = resize::mixes(rule, [n, c, h, w], factors, sizes.as_deref())?;
                 limited(&[n, c, rows.taps.len(), columns.taps.len()])?;
                 B::resize(tensor, &rows, &columns, store)
             }
@@ -172,14 +202,25 @@ impl<B: Kernels> Place<'_, B> {
                 let values = |index: usize| {
                     let host = inputs.host(index)?.ok_or("an input is missing")?;
                     let values = host.as_floats()?;
-                    if values.len() == from[1] { Ok(values) } else { Err("its inputs do not fit") }
-                        .map_err(String::from)
+                    if values.len() == from[1] {
+                        Ok(values)
+                    } else {
+                        Err("its inputs do not fit")
+                    }
+                    .map_err(String::from)
                 };
-                B::scale_shift(B::float_div(centred, deviation), values(1)?, values(2)?, store)
+                B::scale_shift(
+                    B::float_div(centred, deviation),
+                    values(1)?,
+                    values(2)?,
+                    store,
+                )
             }
-            Operator::Gemm { alpha, beta, transposed } => {
-                self.gemm(inputs, [*alpha, *beta], *transposed)?
-            }
+            Operator::Gemm {
+                alpha,
+                beta,
+                transposed,
+            } => self.gemm(inputs, [*alpha, *beta], *transposed)?,
             Operator::MatMul => self.matmul(tensor, from, inputs.need(1)?)?,
             Operator::Softmax { axis: at, flat } => {
                 let at = axis(*at, from.len())?;
@@ -192,7 +233,11 @@ impl<B: Kernels> Place<'_, B> {
                     plain::softmax::<B>(tensor, at)
                 }
             }
-            Operator::Pad { fill, amounts, value } => {
+            Operator::Pad {
+                fill,
+                amounts,
+                value,
+            } => {
                 let given = match amounts {
                     Some(amounts) => amounts.clone(),
                     None => inputs.ints(1)?.ok_or("its amounts are missing")?,
@@ -208,7 +253,10 @@ impl<B: Kernels> Place<'_, B> {
                 }
                 plain::pad::<B>(whole.device(self.device)?, &amounts, *fill, value)
             }
-            Operator::DepthToSpace { block, column_first } => {
+            Operator::DepthToSpace {
+                block,
+                column_first,
+            } => {
                 let [n, c, h, w] = pictures(from)?;
                 let area = block * block;
                 if c % area != 0 {
@@ -306,7 +354,11 @@ impl<B: Kernels> Place<'_, B> {
             if plain::sizes(&matrix).len() != 2 {
                 return Err(format!("its input {index} is no matrix"));
             }
-            matrices.push(if transposed { B::float_swap_dims(matrix, 0, 1) } else { matrix });
+            matrices.push(if transposed {
+                B::float_swap_dims(matrix, 0, 1)
+            } else {
+                matrix
+            });
         }
         let (Some(b), Some(a)) = (matrices.pop(), matrices.pop()) else {
             return Err("it needs two matrices".into());
@@ -318,10 +370,16 @@ impl<B: Kernels> Place<'_, B> {
         let shape = [left[0], right[1]];
         limited(&shape)?;
         let scaled = |tensor: FloatTensor<B>, by: f32| {
-            if (by - 1.0).abs() < f32::EPSILON { tensor } else { B::float_mul_scalar(tensor, by.into()) }
+            if (by - 1.0).abs() < f32::EPSILON {
+                tensor
+            } else {
+                B::float_mul_scalar(tensor, by.into())
+            }
         };
         let product = scaled(B::float_matmul(a, b), alpha);
-        let Some(c) = inputs.get(2) else { return Ok(product) };
+        let Some(c) = inputs.get(2) else {
+            return Ok(product);
+        };
         if broadcast(&c.sizes(), &shape)? != shape {
             return Err("its third input does not fit".into());
         }

@@ -35,8 +35,11 @@ impl<B: Kernels> Engine<B> {
         let graph = optimise::optimise(graph)?;
         let steps = plan::<B>(&graph, &device)?;
         let mut wanted = vec![false; graph.constants.len()];
-        let ids = steps.iter().flat_map(|step| step.inputs.iter().flatten().copied());
-        ids.chain(graph.outputs.iter().map(|(id, _)| *id)).for_each(|id| wanted[id] = true);
+        let ids = steps
+            .iter()
+            .flat_map(|step| step.inputs.iter().flatten().copied());
+        ids.chain(graph.outputs.iter().map(|(id, _)| *id))
+            .for_each(|id| wanted[id] = true);
         let constants = graph
             .constants
             .into_iter()
@@ -47,18 +50,34 @@ impl<B: Kernels> Engine<B> {
         let (outputs, made) = graph.outputs.into_iter().unzip();
         let store = B::Store::default();
         let (file, ports) = (graph.file, [given, made]);
-        Ok(Self { file, steps, constants, inputs, outputs, ports, device, store })
+        Ok(Self {
+            file,
+            steps,
+            constants,
+            inputs,
+            outputs,
+            ports,
+            device,
+            store,
+        })
     }
 
     /// Runs the network on its inputs, in the order of its ports.
     pub fn run(&self, inputs: Vec<HostTensor>) -> Result<Vec<HostTensor>, ModelError> {
-        let fail = |reason: String| ModelError::Run { file: self.file.clone(), reason };
+        let fail = |reason: String| ModelError::Run {
+            file: self.file.clone(),
+            reason,
+        };
         self.check(&inputs).map_err(fail)?;
         let mut values = self.constants.clone();
         let mut alive = 0_usize;
         for (&id, HostTensor { shape, data }) in self.inputs.iter().zip(inputs) {
             alive += data.len();
-            values[id] = Some(Value::Device(plain::upload::<B>(data, &shape, &self.device)));
+            values[id] = Some(Value::Device(plain::upload::<B>(
+                data,
+                &shape,
+                &self.device,
+            )));
         }
         for step in &self.steps {
             let results = self
@@ -84,7 +103,9 @@ impl<B: Kernels> Engine<B> {
         }
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for &id in &self.outputs {
-            let value = values[id].as_ref().ok_or_else(|| fail("an output is missing".into()))?;
+            let value = values[id]
+                .as_ref()
+                .ok_or_else(|| fail("an output is missing".into()))?;
             let shape = value.sizes();
             let tensor = value.device(&self.device).map_err(fail)?;
             let data = plain::download::<B>(tensor).map_err(fail)?;
@@ -101,11 +122,19 @@ impl<B: Kernels> Engine<B> {
     fn check(&self, inputs: &[HostTensor]) -> Result<(), String> {
         let ports = &self.ports[0];
         if inputs.len() != ports.len() {
-            return Err(format!("it takes {} inputs and was given {}", ports.len(), inputs.len()));
+            return Err(format!(
+                "it takes {} inputs and was given {}",
+                ports.len(),
+                inputs.len()
+            ));
         }
         for (input, port) in inputs.iter().zip(ports) {
             let fits = input.shape.len() == port.dims.len()
-                && input.shape.iter().zip(&port.dims).all(|(&size, dim)| dim.is_none_or(|d| d == size));
+                && input
+                    .shape
+                    .iter()
+                    .zip(&port.dims)
+                    .all(|(&size, dim)| dim.is_none_or(|d| d == size));
             if !fits || elements(&input.shape) != Some(input.data.len()) || input.data.is_empty() {
                 return Err(format!(
                     "its input `{}` has the sizes {} and was given {:?}",
@@ -118,10 +147,23 @@ impl<B: Kernels> Engine<B> {
     }
 
     fn step(&self, step: &Step<B>, values: &[Option<Value<B>>]) -> Result<Vec<Value<B>>, String> {
-        let inputs = Inputs(step.inputs.iter().map(|id| values[(*id)?].as_ref()).collect());
-        let place = Place::<B> { device: &self.device, store: &self.store };
+        let inputs = Inputs(
+            step.inputs
+                .iter()
+                .map(|id| values[(*id)?].as_ref())
+                .collect(),
+        );
+        let place = Place::<B> {
+            device: &self.device,
+            store: &self.store,
+        };
         let tensor = |index: usize| {
-            let value = inputs.0.get(index).copied().flatten().ok_or("an input is missing")?;
+            let value = inputs
+                .0
+                .get(index)
+                .copied()
+                .flatten()
+                .ok_or("an input is missing")?;
             Ok::<_, String>((value.sizes(), value.device(&self.device)?))
         };
         match &step.action {
@@ -129,14 +171,28 @@ impl<B: Kernels> Engine<B> {
             Action::ScaleShift(scale, shift) => {
                 let (sizes, input) = tensor(0)?;
                 if sizes.get(1) != Some(&scale.len()) {
-                    return Err(format!("an input of {sizes:?} does not fit {}", scale.len()));
+                    return Err(format!(
+                        "an input of {sizes:?} does not fit {}",
+                        scale.len()
+                    ));
                 }
-                Ok(vec![Value::Device(B::scale_shift(input, scale, shift, &self.store))])
+                Ok(vec![Value::Device(B::scale_shift(
+                    input,
+                    scale,
+                    shift,
+                    &self.store,
+                ))])
             }
             Action::Conv(conv) => {
-                let residual = if step.inputs.len() > 1 { Some(tensor(1)?) } else { None };
+                let residual = if step.inputs.len() > 1 {
+                    Some(tensor(1)?)
+                } else {
+                    None
+                };
                 let (sizes, input) = tensor(0)?;
-                Ok(vec![Value::Device(self.conv(conv, &sizes, input, residual)?)])
+                Ok(vec![Value::Device(
+                    self.conv(conv, &sizes, input, residual)?,
+                )])
             }
         }
     }
@@ -150,11 +206,19 @@ impl<B: Kernels> Engine<B> {
     ) -> Result<B::FloatTensorPrimitive, String> {
         let [n, c, mut h, mut w] = pictures(sizes)?;
         if c != step.inputs {
-            return Err(format!("it takes {} channels and was given {c}", step.inputs));
+            return Err(format!(
+                "it takes {} channels and was given {c}",
+                step.inputs
+            ));
         }
         let settled = settle(&step.window, step.padding, step.window.kernel, h, w)?;
         if step.padding != Padding::Given {
-            let Border { top, left, bottom, right } = settled.border;
+            let Border {
+                top,
+                left,
+                bottom,
+                right,
+            } = settled.border;
             let amounts = [(0, 0), (0, 0), (top, bottom), (left, right)];
             (h, w) = (h + top + bottom, w + left + right);
             limited(&[n, c, h, w])?;
@@ -172,7 +236,10 @@ impl<B: Kernels> Engine<B> {
                 if super::host::broadcast(&sizes, &shape)? != shape || sizes.len() != 4 {
                     return Err(format!("adding {sizes:?} to {shape:?} is not supported"));
                 }
-                Some(B::float_expand(tensor, burn::tensor::Shape::from(shape.to_vec())))
+                Some(B::float_expand(
+                    tensor,
+                    burn::tensor::Shape::from(shape.to_vec()),
+                ))
             }
         };
         Ok(B::conv(&step.conv, input, residual, &self.store))

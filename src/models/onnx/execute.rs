@@ -29,7 +29,9 @@ impl<B: Kernels> Place<'_, B> {
     ) -> Result<Vec<Value<B>>, String> {
         let one = |value: Result<Value<B>, String>| value.map(|value| vec![value]);
         match operator {
-            Operator::Split { axis: at, sizes } => self.split(inputs, *at, sizes.as_deref(), outputs),
+            Operator::Split { axis: at, sizes } => {
+                self.split(inputs, *at, sizes.as_deref(), outputs)
+            }
             Operator::Shape { .. }
             | Operator::Constant(_)
             | Operator::ConstantOfShape(_)
@@ -83,20 +85,18 @@ impl<B: Kernels> Place<'_, B> {
                 }
                 let count = elements(&shape).unwrap_or(0);
                 match &value.data {
-                    HostData::Floats(values) if count > arithmetic::MAX_HOST => {
-                        Value::Device(plain::upload::<B>(vec![values[0]; count], &shape, self.device))
-                    }
+                    HostData::Floats(values) if count > arithmetic::MAX_HOST => Value::Device(
+                        plain::upload::<B>(vec![values[0]; count], &shape, self.device),
+                    ),
                     _ => {
                         bounded(&shape)?;
                         Value::Host(value.pick(shape, std::iter::repeat_n(0, count)))
                     }
                 }
             }
-            Operator::Cast { to: data_type::FLOAT | data_type::DOUBLE }
-                if inputs.need(0)?.host().is_none() =>
-            {
-                inputs.need(0)?.clone()
-            }
+            Operator::Cast {
+                to: data_type::FLOAT | data_type::DOUBLE,
+            } if inputs.need(0)?.host().is_none() => inputs.need(0)?.clone(),
             Operator::Cast { to } => {
                 Value::Host(arithmetic::cast(&self.fetch(inputs.need(0)?)?, *to)?)
             }

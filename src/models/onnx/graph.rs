@@ -57,16 +57,26 @@ pub struct Graph {
 impl Graph {
     /// Checks a model. Tensors in other files are looked for in `folder` and nowhere else.
     pub fn new(model: wire::Model, file: &str, folder: Option<&Path>) -> Result<Self, ModelError> {
-        let refuse = |reason: String| ModelError::Refused { file: file.into(), reason };
+        let refuse = |reason: String| ModelError::Refused {
+            file: file.into(),
+            reason,
+        };
         let opset = opset(&model).map_err(refuse)?;
-        let graph = model.graph.ok_or_else(|| refuse("it holds no network".into()))?;
+        let graph = model
+            .graph
+            .ok_or_else(|| refuse("it holds no network".into()))?;
         if !model.functions.is_empty() || !graph.sparse_initializer.is_empty() {
-            return Err(refuse("functions and sparse weights are not supported".into()));
+            return Err(refuse(
+                "functions and sparse weights are not supported".into(),
+            ));
         }
         if graph.node.len() > MAX_NODES {
             return Err(refuse(format!("it has more than {MAX_NODES} nodes")));
         }
-        let mut builder = Builder { ids: HashMap::new(), constants: Vec::new() };
+        let mut builder = Builder {
+            ids: HashMap::new(),
+            constants: Vec::new(),
+        };
         for tensor in &graph.initializer {
             let outside = external(tensor, folder).map_err(refuse)?;
             let host = read_tensor(tensor, outside.as_deref()).map_err(refuse)?;
@@ -96,7 +106,14 @@ impl Graph {
             return Err(refuse("it has no input or no output".into()));
         }
         let constants = builder.constants;
-        Ok(Self { file: file.into(), nodes, constants, inputs, outputs }.pruned())
+        Ok(Self {
+            file: file.into(),
+            nodes,
+            constants,
+            inputs,
+            outputs,
+        }
+        .pruned())
     }
 
     /// A new value.
@@ -120,7 +137,10 @@ impl Graph {
         for (node, keep) in self.nodes.iter().zip(&mut keep).rev() {
             *keep = node.outputs.iter().flatten().any(|&id| needed[id]);
             if *keep {
-                node.inputs.iter().flatten().for_each(|&id| needed[id] = true);
+                node.inputs
+                    .iter()
+                    .flatten()
+                    .for_each(|&id| needed[id] = true);
             }
         }
         let mut keep = keep.into_iter();
@@ -131,7 +151,10 @@ impl Graph {
     /// How often each value is used, outputs of the network included.
     pub fn uses(&self) -> Vec<usize> {
         let mut uses = vec![0; self.constants.len()];
-        let inputs = self.nodes.iter().flat_map(|node| node.inputs.iter().flatten().copied());
+        let inputs = self
+            .nodes
+            .iter()
+            .flat_map(|node| node.inputs.iter().flatten().copied());
         for id in inputs.chain(self.outputs.iter().map(|(id, _)| *id)) {
             uses[id] += 1;
         }
@@ -163,7 +186,10 @@ impl Builder {
         file: &str,
     ) -> Result<Node, ModelError> {
         let name = if node.name.is_empty() {
-            format!("node {index}, which makes `{}`", node.output.first().map_or("", |name| name))
+            format!(
+                "node {index}, which makes `{}`",
+                node.output.first().map_or("", |name| name)
+            )
         } else {
             node.name.clone()
         };
@@ -174,10 +200,16 @@ impl Builder {
             reason,
         };
         if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-            return Err(unsupported(format!("operators of `{}` are not supported", node.domain)));
+            return Err(unsupported(format!(
+                "operators of `{}` are not supported",
+                node.domain
+            )));
         }
         let operator = Operator::read(node, opset).map_err(unsupported)?;
-        let refuse = |reason: String| ModelError::Refused { file: file.into(), reason };
+        let refuse = |reason: String| ModelError::Refused {
+            file: file.into(),
+            reason,
+        };
         let mut inputs = Vec::with_capacity(node.input.len());
         for input in &node.input {
             inputs.push(match self.ids.get(input) {
@@ -207,7 +239,13 @@ impl Builder {
         if outputs.first().is_none_or(Option::is_none) {
             return Err(refuse(format!("`{name}` has no output")));
         }
-        Ok(Node { name, kind: node.op_type.clone(), operator, inputs, outputs })
+        Ok(Node {
+            name,
+            kind: node.op_type.clone(),
+            operator,
+            inputs,
+            outputs,
+        })
     }
 }
 
@@ -226,14 +264,26 @@ fn opset(model: &wire::Model) -> Result<i64, String> {
 /// An input or output; only 32-bit floating point comes in and goes out.
 fn port(info: &wire::ValueInfo) -> Result<Port, String> {
     let name = info.name.clone();
-    let kind = info.r#type.as_ref().and_then(|kind| kind.tensor_type.as_ref());
-    let Some(kind) = kind else { return Err(format!("`{name}` is no tensor")) };
+    let kind = info
+        .r#type
+        .as_ref()
+        .and_then(|kind| kind.tensor_type.as_ref());
+    let Some(kind) = kind else {
+        return Err(format!("`{name}` is no tensor"));
+    };
     if kind.elem_type != data_type::FLOAT {
-        return Err(format!("`{name}` does not hold 32-bit floating point numbers"));
+        return Err(format!(
+            "`{name}` does not hold 32-bit floating point numbers"
+        ));
     }
     let dims = kind.shape.as_ref().map_or(&[][..], |shape| &shape.dim);
-    let dims = dims.iter().map(|dim| usize::try_from(dim.dim_value).ok().filter(|&size| size > 0));
-    Ok(Port { name, dims: dims.collect() })
+    let dims = dims
+        .iter()
+        .map(|dim| usize::try_from(dim.dim_value).ok().filter(|&size| size > 0));
+    Ok(Port {
+        name,
+        dims: dims.collect(),
+    })
 }
 
 /// The bytes of a tensor that lies in another file of the model's own folder.
@@ -247,14 +297,20 @@ fn external(tensor: &wire::Tensor, folder: Option<&Path>) -> Result<Option<Vec<u
     let name = &tensor.name;
     let folder = folder.ok_or_else(|| format!("`{name}` lies in another file"))?;
     let value = |key: &str| {
-        tensor.external_data.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
+        tensor
+            .external_data
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| entry.value.as_str())
     };
     let location = value("location").unwrap_or("");
-    let plain = Path::new(location).components().all(|part| {
-        matches!(part, std::path::Component::Normal(_))
-    });
+    let plain = Path::new(location)
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
     if location.is_empty() || !plain {
-        return Err(format!("`{name}` lies outside the folder of the file: {location:?}"));
+        return Err(format!(
+            "`{name}` lies outside the folder of the file: {location:?}"
+        ));
     }
     let number = |key: &str| match value(key).map(str::parse::<u64>) {
         None => Ok(None),
@@ -273,7 +329,9 @@ fn external(tensor: &wire::Tensor, folder: Option<&Path>) -> Result<Option<Vec<u
         let length = length.unwrap_or(size.saturating_sub(offset));
         let beyond = offset.checked_add(length).is_none_or(|end| end > size);
         if beyond || length > wire::MAX_FILE {
-            return Err(std::io::Error::other("it is shorter than the model says, or too large"));
+            return Err(std::io::Error::other(
+                "it is shorter than the model says, or too large",
+            ));
         }
         file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
@@ -282,7 +340,11 @@ fn external(tensor: &wire::Tensor, folder: Option<&Path>) -> Result<Option<Vec<u
     };
     match inside() {
         Ok(Some(bytes)) => Ok(Some(bytes)),
-        Ok(None) => Err(format!("`{name}` lies outside the folder of the file: {location:?}")),
-        Err(error) => Err(format!("the file {location:?} of `{name}` cannot be read: {error}")),
+        Ok(None) => Err(format!(
+            "`{name}` lies outside the folder of the file: {location:?}"
+        )),
+        Err(error) => Err(format!(
+            "the file {location:?} of `{name}` cannot be read: {error}"
+        )),
     }
 }

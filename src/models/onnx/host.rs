@@ -23,7 +23,9 @@ pub struct Host {
 
 /// How many elements a tensor of these sizes has; none when that is beyond counting.
 pub fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size))
+    shape
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
 impl Host {
@@ -109,7 +111,9 @@ pub fn places(shape: &[usize]) -> impl Iterator<Item = Vec<usize>> + '_ {
 pub fn broadcast(a: &[usize], b: &[usize]) -> Result<Vec<usize>, String> {
     let rank = a.len().max(b.len());
     let size = |shape: &[usize], axis: usize| {
-        (axis + shape.len()).checked_sub(rank).map_or(1, |axis| shape[axis])
+        (axis + shape.len())
+            .checked_sub(rank)
+            .map_or(1, |axis| shape[axis])
     };
     (0..rank)
         .map(|axis| match (size(a, axis), size(b, axis)) {
@@ -127,7 +131,8 @@ pub fn spread<'a>(from: &'a [usize], to: &'a [usize]) -> impl Iterator<Item = us
     let missing = to.len() - from.len();
     places(to).map(move |place| {
         let own = place[missing..].iter().zip(from).zip(&strides);
-        own.map(|((&at, &size), &stride)| if size == 1 { 0 } else { at * stride }).sum()
+        own.map(|((&at, &size), &stride)| if size == 1 { 0 } else { at * stride })
+            .sum()
     })
 }
 
@@ -144,14 +149,20 @@ pub fn read_tensor(tensor: &wire::Tensor, external: Option<&[u8]>) -> Result<Hos
         return Err(format!("`{name}` has {} axes", shape.len()));
     }
     if tensor.data_location != 0 && external.is_none() {
-        return Err(format!("`{name}` lies in another file, which cannot be used here"));
+        return Err(format!(
+            "`{name}` lies in another file, which cannot be used here"
+        ));
     }
     let raw = external.unwrap_or(&tensor.raw_data);
     let floats = |width: usize, read: fn(&[u8]) -> f32| raw.chunks_exact(width).map(read).collect();
     let ints = |width: usize, read: fn(&[u8]) -> i64| raw.chunks_exact(width).map(read).collect();
     // Whoever claims more elements than there are bytes is found out before anything is allocated.
     let held = |width: usize, plain: usize| {
-        let held = if raw.is_empty() { plain } else { raw.len() / width };
+        let held = if raw.is_empty() {
+            plain
+        } else {
+            raw.len() / width
+        };
         let whole = raw.len() % width == 0;
         if held == count && whole {
             return Ok(raw.is_empty());
@@ -165,12 +176,20 @@ pub fn read_tensor(tensor: &wire::Tensor, external: Option<&[u8]>) -> Result<Hos
             floats(4, |bytes| f32::from_le_bytes(fixed(bytes)))
         }),
         data_type::DOUBLE => HostData::Floats(if held(8, tensor.double_data.len())? {
-            tensor.double_data.iter().map(|&value| value as f32).collect()
+            tensor
+                .double_data
+                .iter()
+                .map(|&value| value as f32)
+                .collect()
         } else {
             floats(8, |bytes| f64::from_le_bytes(fixed(bytes)) as f32)
         }),
         data_type::FLOAT16 => HostData::Floats(if held(2, tensor.int32_data.len())? {
-            tensor.int32_data.iter().map(|&bits| half(bits as u16)).collect()
+            tensor
+                .int32_data
+                .iter()
+                .map(|&bits| half(bits as u16))
+                .collect()
         } else {
             floats(2, |bytes| half(u16::from_le_bytes(fixed(bytes))))
         }),
@@ -180,16 +199,28 @@ pub fn read_tensor(tensor: &wire::Tensor, external: Option<&[u8]>) -> Result<Hos
             ints(8, |bytes| i64::from_le_bytes(fixed(bytes)))
         }),
         data_type::INT32 => HostData::Ints(if held(4, tensor.int32_data.len())? {
-            tensor.int32_data.iter().map(|&value| i64::from(value)).collect()
+            tensor
+                .int32_data
+                .iter()
+                .map(|&value| i64::from(value))
+                .collect()
         } else {
             ints(4, |bytes| i64::from(i32::from_le_bytes(fixed(bytes))))
         }),
         data_type::BOOL => HostData::Ints(if held(1, tensor.int32_data.len())? {
-            tensor.int32_data.iter().map(|&value| i64::from(value != 0)).collect()
+            tensor
+                .int32_data
+                .iter()
+                .map(|&value| i64::from(value != 0))
+                .collect()
         } else {
             ints(1, |bytes| i64::from(bytes[0] != 0))
         }),
-        other => return Err(format!("`{name}` has the number type {other}, which is not supported")),
+        other => {
+            return Err(format!(
+                "`{name}` has the number type {other}, which is not supported"
+            ));
+        }
     };
     Ok(Host::new(shape, data))
 }
@@ -221,9 +252,13 @@ mod tests {
 
     #[test]
     fn half_precision_numbers_keep_their_value() {
-        for (bits, value) in
-            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (0x0001, 5.960_464_5e-8), (0, 0.0)]
-        {
+        for (bits, value) in [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x3555, 0.333_251_95),
+            (0x0001, 5.960_464_5e-8),
+            (0, 0.0),
+        ] {
             assert_eq!(half(bits).to_bits(), f32::to_bits(value), "{bits:#x}");
         }
         assert!(half(0x7e00).is_nan());
@@ -238,8 +273,14 @@ mod tests {
             ..Default::default()
         };
         let error = read_tensor(&tensor, None).unwrap_err();
-        assert!(error.contains("claims") && error.contains("holds 4"), "{error}");
-        let tensor = wire::Tensor { dims: vec![i64::MAX, i64::MAX], ..tensor };
+        assert!(
+            error.contains("claims") && error.contains("holds 4"),
+            "{error}"
+        );
+        let tensor = wire::Tensor {
+            dims: vec![i64::MAX, i64::MAX],
+            ..tensor
+        };
         assert!(read_tensor(&tensor, None).is_err());
     }
 

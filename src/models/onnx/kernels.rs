@@ -163,7 +163,8 @@ pub mod plain {
             burn::tensor::try_read_sync(B::float_into_data(tensor))
                 .ok_or("the device does not answer")?;
         let data = data.map_err(|error| format!("the device failed: {error:?}"))?;
-        data.into_vec::<f32>().map_err(|error| format!("the device gave no numbers: {error:?}"))
+        data.into_vec::<f32>()
+            .map_err(|error| format!("the device gave no numbers: {error:?}"))
     }
 
     pub(super) fn along_channels<B: Backend>(
@@ -186,9 +187,18 @@ pub mod plain {
         let [kh, kw] = spec.window.kernel;
         let shape = [spec.outputs, spec.inputs / spec.groups, kh, kw];
         let weights = upload::<B>(weights.to_vec(), &shape, device);
-        let bias = if bias.is_empty() { vec![0.0; spec.outputs] } else { bias.to_vec() };
+        let bias = if bias.is_empty() {
+            vec![0.0; spec.outputs]
+        } else {
+            bias.to_vec()
+        };
         let bias = upload::<B>(bias, &[spec.outputs], device);
-        PlainConv { spec, weights, bias, activation }
+        PlainConv {
+            spec,
+            weights,
+            bias,
+            activation,
+        }
     }
 
     /// See [`super::Kernels::conv`].
@@ -200,8 +210,12 @@ pub mod plain {
         let window = &conv.spec.window;
         let (input, padding) = padded::<B>(input, window.border, 0.0);
         let options = ConvOptions::new(window.stride, padding, window.dilation, conv.spec.groups);
-        let output =
-            B::conv2d(input, conv.weights.clone(), Some(conv.bias.clone()), options);
+        let output = B::conv2d(
+            input,
+            conv.weights.clone(),
+            Some(conv.bias.clone()),
+            options,
+        );
         let output = match residual {
             Some(residual) => B::float_add(output, residual),
             None => output,
@@ -218,7 +232,12 @@ pub mod plain {
         if border.is_symmetric() {
             return (input, [border.top, border.left]);
         }
-        let Border { top, left, bottom, right } = border;
+        let Border {
+            top,
+            left,
+            bottom,
+            right,
+        } = border;
         let amounts = [(0, 0), (0, 0), (top, bottom), (left, right)];
         (pad::<B>(input, &amounts, Fill::Constant, value), [0, 0])
     }
@@ -229,11 +248,20 @@ pub mod plain {
             Activation::Clip(0.0, f32::INFINITY) => B::relu(input),
             Activation::Clip(low, high) => {
                 let bounded = |value: f32| value.is_finite();
-                let input =
-                    if bounded(*low) { B::float_clamp_min(input, (*low).into()) } else { input };
-                if bounded(*high) { B::float_clamp_max(input, (*high).into()) } else { input }
+                let input = if bounded(*low) {
+                    B::float_clamp_min(input, (*low).into())
+                } else {
+                    input
+                };
+                if bounded(*high) {
+                    B::float_clamp_max(input, (*high).into())
+                } else {
+                    input
+                }
             }
-            Activation::Slope(slopes) if slopes.len() == 1 => B::leaky_relu(input, slopes[0].into()),
+            Activation::Slope(slopes) if slopes.len() == 1 => {
+                B::leaky_relu(input, slopes[0].into())
+            }
             Activation::Slope(slopes) => {
                 let slopes = along_channels::<B>(slopes, &input);
                 prelu::<B>(input, slopes)
@@ -299,7 +327,14 @@ pub mod plain {
     /// See [`super::Kernels::max_pool`].
     pub fn max_pool<B: Backend>(input: FloatTensor<B>, window: &Window) -> FloatTensor<B> {
         let input = whole::<B>(input, window, f32::MIN);
-        B::max_pool2d(input, window.kernel, window.stride, [0, 0], window.dilation, false)
+        B::max_pool2d(
+            input,
+            window.kernel,
+            window.stride,
+            [0, 0],
+            window.dilation,
+            false,
+        )
     }
 
     /// See [`super::Kernels::average_pool`].
@@ -325,18 +360,26 @@ pub mod plain {
             .iter()
             .flat_map(|row| columns.iter().map(move |column| size / (row * column)))
             .collect();
-        let correction =
-            upload::<B>(correction, &[1, 1, rows.len(), columns.len()], &device);
+        let correction = upload::<B>(correction, &[1, 1, rows.len(), columns.len()], &device);
         let shape = Shape::from(vec![n, c, rows.len(), columns.len()]);
         B::float_mul(mean, B::float_expand(correction, shape))
     }
 
     /// How many taps of the window count, for each output row and each output column.
     pub fn shares(h: usize, w: usize, window: &Window, count_border: bool) -> [Vec<f32>; 2] {
-        let Border { top, left, bottom, right } = window.border;
+        let Border {
+            top,
+            left,
+            bottom,
+            right,
+        } = window.border;
         let [rows, columns] = window.output(h, w).unwrap_or([0, 0]);
         let along = |axis: usize, outputs: usize, size: usize, before: usize, after: usize| {
-            let counted = if count_border { 0..before + size + after } else { before..before + size };
+            let counted = if count_border {
+                0..before + size + after
+            } else {
+                before..before + size
+            };
             (0..outputs)
                 .map(|output| {
                     let start = output * window.stride[axis];
@@ -346,7 +389,10 @@ pub mod plain {
                 })
                 .collect()
         };
-        [along(0, rows, h, top, bottom), along(1, columns, w, left, right)]
+        [
+            along(0, rows, h, top, bottom),
+            along(1, columns, w, left, right),
+        ]
     }
 
     /// Pads or cuts a picture so that every window lies wholly inside.
@@ -359,8 +405,12 @@ pub mod plain {
             let end = (outputs - 1) * window.stride[axis] + reach[axis];
             end.saturating_sub(size + before)
         };
-        let amounts =
-            [(0, 0), (0, 0), (top, after(0, rows, h, top)), (left, after(1, columns, w, left))];
+        let amounts = [
+            (0, 0),
+            (0, 0),
+            (top, after(0, rows, h, top)),
+            (left, after(1, columns, w, left)),
+        ];
         if amounts.iter().all(|&amount| amount == (0, 0)) {
             return input;
         }
@@ -445,7 +495,11 @@ pub mod plain {
         let device = B::float_device(&input);
         // A run of places is a view, which needs no copy.
         let first = places.first().copied().unwrap_or(0);
-        if places.iter().zip(first..).all(|(&place, expected)| place == expected) {
+        if places
+            .iter()
+            .zip(first..)
+            .all(|(&place, expected)| place == expected)
+        {
             let mut slices = vec![Slice::full(); input.shape().num_dims()];
             let start = first as isize;
             slices[axis] = Slice::new(start, Some(start + places.len() as isize), 1);

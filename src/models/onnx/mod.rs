@@ -37,9 +37,9 @@ use burn::Dispatch;
 use burn::backend::Flex;
 use prost::bytes::Bytes;
 
-pub use self::graph::Port;
 use self::engine::Engine;
 use self::graph::Graph;
+pub use self::graph::Port;
 use super::ModelError;
 use super::backend::Device;
 
@@ -54,7 +54,10 @@ pub struct HostTensor {
 
 impl fmt::Display for Port {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sizes = self.dims.iter().map(|dim| dim.map_or("any".into(), |size| size.to_string()));
+        let sizes = self
+            .dims
+            .iter()
+            .map(|dim| dim.map_or("any".into(), |size| size.to_string()));
         write!(f, "[{}]", sizes.collect::<Vec<String>>().join(", "))
     }
 }
@@ -75,18 +78,31 @@ impl OnnxModel {
             || path.display().to_string(),
             |name| name.to_string_lossy().into_owned(),
         );
-        let failed = |reason: String| ModelError::Read { file: path.display().to_string(), reason };
+        let failed = |reason: String| ModelError::Read {
+            file: path.display().to_string(),
+            reason,
+        };
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
         file.take(wire::MAX_FILE + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| failed(error.to_string()))?;
         if bytes.len() as u64 > wire::MAX_FILE {
-            return Err(failed(format!("it is larger than {} bytes", wire::MAX_FILE)));
+            return Err(failed(format!(
+                "it is larger than {} bytes",
+                wire::MAX_FILE
+            )));
         }
         // A bare name has the empty path as its parent.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        Self::build(bytes.into(), &name, Some(folder.unwrap_or(Path::new("."))), device)
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        Self::build(
+            bytes.into(),
+            &name,
+            Some(folder.unwrap_or(Path::new("."))),
+            device,
+        )
     }
 
     /// Reads a file that is in memory; `name` is for messages.
@@ -134,6 +150,9 @@ impl OnnxModel {
 }
 
 fn read(bytes: Bytes, name: &str, folder: Option<&Path>) -> Result<Graph, ModelError> {
-    let refuse = |reason: String| ModelError::Refused { file: name.into(), reason };
+    let refuse = |reason: String| ModelError::Refused {
+        file: name.into(),
+        reason,
+    };
     Graph::new(wire::read(bytes).map_err(refuse)?, name, folder)
 }

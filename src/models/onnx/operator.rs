@@ -135,7 +135,11 @@ pub enum Padding {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operator {
     /// Convolution. The kernel's size may be left to the weights.
-    Conv { window: Window, padding: Padding, groups: usize },
+    Conv {
+        window: Window,
+        padding: Padding,
+        groups: usize,
+    },
     /// Normalisation by given statistics.
     BatchNormalization { epsilon: f32 },
     /// Normalisation of each picture's channels by their own statistics.
@@ -151,13 +155,22 @@ pub enum Operator {
     /// Largest of a window.
     MaxPool { window: Window, padding: Padding },
     /// Mean of a window.
-    AveragePool { window: Window, padding: Padding, count_border: bool },
+    AveragePool {
+        window: Window,
+        padding: Padding,
+        count_border: bool,
+    },
     /// Mean of each channel.
     GlobalAveragePool,
     /// Largest of each channel.
     GlobalMaxPool,
     /// Change of a picture's size. `scales` is the input that holds the scales; sizes follow it.
-    Resize { linear: bool, place: Place, nearest: Nearest, scales: usize },
+    Resize {
+        linear: bool,
+        place: Place,
+        nearest: Nearest,
+        scales: usize,
+    },
     /// Tensors after one another.
     Concat { axis: i64 },
     /// A part. None: `starts`, `ends`, `axes` and `steps` are inputs.
@@ -187,15 +200,28 @@ pub enum Operator {
     /// Broadcast to a size.
     Expand,
     /// `alpha A B + beta C`
-    Gemm { alpha: f32, beta: f32, transposed: [bool; 2] },
+    Gemm {
+        alpha: f32,
+        beta: f32,
+        transposed: [bool; 2],
+    },
     /// Matrix product.
     MatMul,
     /// See [`Reduce`]. Without axes these are an input, or all.
-    Reduce { kind: Reduce, axes: Option<Vec<i64>>, keep: bool, noop: bool },
+    Reduce {
+        kind: Reduce,
+        axes: Option<Vec<i64>>,
+        keep: bool,
+        noop: bool,
+    },
     /// Exponentials that sum to one. `flat`: over all axes from this one on.
     Softmax { axis: i64, flat: bool },
     /// A border. The amounts as attribute (operator set 2) or as input.
-    Pad { fill: Fill, amounts: Option<Vec<i64>>, value: f32 },
+    Pad {
+        fill: Fill,
+        amounts: Option<Vec<i64>>,
+        value: f32,
+    },
     /// Channels into pixels. `column_first` is the mode `CRD`.
     DepthToSpace { block: usize, column_first: bool },
     /// Pixels into channels.
@@ -228,23 +254,30 @@ impl Operator {
             "Conv" => {
                 let (window, padding) = window(a, false)?;
                 let groups = a.count("group", 1)?;
-                Self::Conv { window, padding, groups }
+                Self::Conv {
+                    window,
+                    padding,
+                    groups,
+                }
             }
             "BatchNormalization" => {
                 a.only("training_mode", &[0])?;
                 a.only("spatial", &[1])?;
                 a.skip("momentum");
-                Self::BatchNormalization { epsilon: a.float("epsilon", 1e-5)? }
+                Self::BatchNormalization {
+                    epsilon: a.float("epsilon", 1e-5)?,
+                }
             }
-            "InstanceNormalization" => {
-                Self::InstanceNormalization { epsilon: a.float("epsilon", 1e-5)? }
-            }
+            "InstanceNormalization" => Self::InstanceNormalization {
+                epsilon: a.float("epsilon", 1e-5)?,
+            },
             "Relu" => Self::Unary(Unary::Relu),
             "LeakyRelu" => Self::Unary(Unary::LeakyRelu(a.float("alpha", 0.01)?)),
             "Sigmoid" => Self::Unary(Unary::Sigmoid),
-            "HardSigmoid" => {
-                Self::Unary(Unary::HardSigmoid(a.float("alpha", 0.2)?, a.float("beta", 0.5)?))
-            }
+            "HardSigmoid" => Self::Unary(Unary::HardSigmoid(
+                a.float("alpha", 0.2)?,
+                a.float("beta", 0.5)?,
+            )),
             "HardSwish" => Self::Unary(Unary::HardSwish),
             "Tanh" => Self::Unary(Unary::Tanh),
             "Exp" => Self::Unary(Unary::Exp),
@@ -279,12 +312,18 @@ impl Operator {
             "AveragePool" => {
                 let count_border = a.flag("count_include_pad", false)?;
                 let (window, padding) = window(a, true)?;
-                Self::AveragePool { window, padding, count_border }
+                Self::AveragePool {
+                    window,
+                    padding,
+                    count_border,
+                }
             }
             "GlobalAveragePool" => Self::GlobalAveragePool,
             "GlobalMaxPool" => Self::GlobalMaxPool,
             "Resize" | "Upsample" => resize(node, a, opset)?,
-            "Concat" => Self::Concat { axis: a.int("axis", 1)? },
+            "Concat" => Self::Concat {
+                axis: a.int("axis", 1)?,
+            },
             "Slice" => Self::Slice(match a.ints("starts")? {
                 None => None,
                 Some(starts) => {
@@ -296,25 +335,40 @@ impl Operator {
             }),
             "Split" => {
                 a.skip("num_outputs");
-                Self::Split { axis: a.int("axis", 0)?, sizes: a.ints("split")? }
+                Self::Split {
+                    axis: a.int("axis", 0)?,
+                    sizes: a.ints("split")?,
+                }
             }
             "Squeeze" => Self::Squeeze(a.ints("axes")?),
             "Unsqueeze" => Self::Unsqueeze(a.ints("axes")?),
             "Reshape" => match a.ints("shape")? {
                 Some(_) => return Err("sizes as an attribute are not supported".into()),
-                None => Self::Reshape { allow_zero: a.flag("allowzero", false)? },
+                None => Self::Reshape {
+                    allow_zero: a.flag("allowzero", false)?,
+                },
             },
-            "Flatten" => Self::Flatten { axis: a.int("axis", 1)? },
+            "Flatten" => Self::Flatten {
+                axis: a.int("axis", 1)?,
+            },
             "Transpose" => Self::Transpose(a.ints("perm")?),
-            "Gather" => Self::Gather { axis: a.int("axis", 0)? },
-            "Shape" => Self::Shape { start: a.int("start", 0)?, end: a.int("end", i64::MAX)? },
+            "Gather" => Self::Gather {
+                axis: a.int("axis", 0)?,
+            },
+            "Shape" => Self::Shape {
+                start: a.int("start", 0)?,
+                end: a.int("end", i64::MAX)?,
+            },
             "Cast" => {
                 a.skip("saturate");
-                Self::Cast { to: i32::try_from(a.int("to", 0)?).unwrap_or(0) }
+                Self::Cast {
+                    to: i32::try_from(a.int("to", 0)?).unwrap_or(0),
+                }
             }
             "Constant" => Self::Constant(constant(a)?),
             "ConstantOfShape" => Self::ConstantOfShape(
-                a.tensor("value")?.unwrap_or(Host::new(vec![1], HostData::Floats(vec![0.0]))),
+                a.tensor("value")?
+                    .unwrap_or(Host::new(vec![1], HostData::Floats(vec![0.0]))),
             ),
             "Expand" => Self::Expand,
             "Gemm" => Self::Gemm {
@@ -328,7 +382,10 @@ impl Operator {
             "ReduceMax" => reduce(a, Reduce::Max)?,
             "ReduceMin" => reduce(a, Reduce::Min)?,
             "ReduceProd" => reduce(a, Reduce::Prod)?,
-            "Softmax" => Self::Softmax { axis: a.int("axis", default_axis)?, flat: opset < 13 },
+            "Softmax" => Self::Softmax {
+                axis: a.int("axis", default_axis)?,
+                flat: opset < 13,
+            },
             "Pad" => {
                 let fill = match a.text("mode", "constant")?.as_str() {
                     "constant" => Fill::Constant,
@@ -336,7 +393,11 @@ impl Operator {
                     "edge" => Fill::Edge,
                     other => return Err(format!("the mode `{other}` is not supported")),
                 };
-                Self::Pad { fill, amounts: a.ints("pads")?, value: a.float("value", 0.0)? }
+                Self::Pad {
+                    fill,
+                    amounts: a.ints("pads")?,
+                    value: a.float("value", 0.0)?,
+                }
             }
             "DepthToSpace" => {
                 let column_first = match a.text("mode", "DCR")?.as_str() {
@@ -344,9 +405,14 @@ impl Operator {
                     "CRD" => true,
                     other => return Err(format!("the mode `{other}` is not supported")),
                 };
-                Self::DepthToSpace { block: a.count("blocksize", 1)?, column_first }
+                Self::DepthToSpace {
+                    block: a.count("blocksize", 1)?,
+                    column_first,
+                }
             }
-            "SpaceToDepth" => Self::SpaceToDepth { block: a.count("blocksize", 1)? },
+            "SpaceToDepth" => Self::SpaceToDepth {
+                block: a.count("blocksize", 1)?,
+            },
             "Identity" => Self::Identity,
             "Dropout" => {
                 // While inferring it passes its input on, whatever its rate.
@@ -377,19 +443,33 @@ fn window(a: &mut Attributes<'_>, pooling: bool) -> Result<(Window, Padding), St
         None => [0, 0],
         Some(sizes) => pair("kernel_shape", &sizes)?,
     };
-    let stride = a.ints("strides")?.map_or(Ok([1, 1]), |sizes| pair("strides", &sizes))?;
-    let dilation = a.ints("dilations")?.map_or(Ok([1, 1]), |sizes| pair("dilations", &sizes))?;
+    let stride = a
+        .ints("strides")?
+        .map_or(Ok([1, 1]), |sizes| pair("strides", &sizes))?;
+    let dilation = a
+        .ints("dilations")?
+        .map_or(Ok([1, 1]), |sizes| pair("dilations", &sizes))?;
     let border = match a.ints("pads")?.as_deref() {
         None => Border::default(),
         Some(&[top, left, bottom, right]) => {
             let size = |value: i64| match usize::try_from(value) {
                 Ok(value) if value <= MAX_WINDOW => Ok(value),
-                _ => Err(format!("the attribute `pads` holds {value}, which is out of range")),
+                _ => Err(format!(
+                    "the attribute `pads` holds {value}, which is out of range"
+                )),
             };
-            Border { top: size(top)?, left: size(left)?, bottom: size(bottom)?, right: size(right)? }
+            Border {
+                top: size(top)?,
+                left: size(left)?,
+                bottom: size(bottom)?,
+                right: size(right)?,
+            }
         }
         Some(other) => {
-            return Err(format!("it works on {} axes; only pictures are supported", other.len() / 2));
+            return Err(format!(
+                "it works on {} axes; only pictures are supported",
+                other.len() / 2
+            ));
         }
     };
     let padding = match a.text("auto_pad", "NOTSET")?.as_str() {
@@ -400,7 +480,16 @@ fn window(a: &mut Attributes<'_>, pooling: bool) -> Result<(Window, Padding), St
         other => return Err(format!("the padding `{other}` is not supported")),
     };
     let ceil = pooling && a.flag("ceil_mode", false)?;
-    Ok((Window { kernel, stride, dilation, border, ceil }, padding))
+    Ok((
+        Window {
+            kernel,
+            stride,
+            dilation,
+            border,
+            ceil,
+        },
+        padding,
+    ))
 }
 
 /// Largest kernel, stride, dilation and border of a window.
@@ -409,7 +498,9 @@ const MAX_WINDOW: usize = 1024;
 fn pair(name: &str, sizes: &[i64]) -> Result<[usize; 2], String> {
     let &[rows, columns] = sizes else {
         let axes = sizes.len();
-        return Err(format!("`{name}` names {axes} axes; only pictures are supported"));
+        return Err(format!(
+            "`{name}` names {axes} axes; only pictures are supported"
+        ));
     };
     let size = |value: i64| match usize::try_from(value) {
         Ok(value) if (1..=MAX_WINDOW).contains(&value) => Ok(value),
@@ -430,9 +521,17 @@ fn resize(node: &wire::Node, a: &mut Attributes<'_>, opset: i64) -> Result<Opera
             return Err("scales as an attribute are not supported".into());
         }
         let (place, nearest) = (Place::Asymmetric, Nearest::Floor);
-        return Ok(Operator::Resize { linear, place, nearest, scales: 1 });
+        return Ok(Operator::Resize {
+            linear,
+            place,
+            nearest,
+            scales: 1,
+        });
     }
-    let place = match a.text("coordinate_transformation_mode", "half_pixel")?.as_str() {
+    let place = match a
+        .text("coordinate_transformation_mode", "half_pixel")?
+        .as_str()
+    {
         "asymmetric" => Place::Asymmetric,
         "half_pixel" => Place::HalfPixel,
         "pytorch_half_pixel" => Place::PytorchHalfPixel,
@@ -454,7 +553,12 @@ fn resize(node: &wire::Node, a: &mut Attributes<'_>, opset: i64) -> Result<Opera
     if a.text("keep_aspect_ratio_policy", "stretch")? != "stretch" || a.has("axes") {
         return Err("only stretching along all axes is supported".into());
     }
-    Ok(Operator::Resize { linear, place, nearest, scales: 2 })
+    Ok(Operator::Resize {
+        linear,
+        place,
+        nearest,
+        scales: 2,
+    })
 }
 
 fn constant(a: &mut Attributes<'_>) -> Result<Host, String> {
@@ -462,10 +566,16 @@ fn constant(a: &mut Attributes<'_>) -> Result<Host, String> {
         return Ok(tensor);
     }
     if a.has("value_float") {
-        return Ok(Host::new(vec![], HostData::Floats(vec![a.float("value_float", 0.0)?])));
+        return Ok(Host::new(
+            vec![],
+            HostData::Floats(vec![a.float("value_float", 0.0)?]),
+        ));
     }
     if a.has("value_int") {
-        return Ok(Host::new(vec![], HostData::Ints(vec![a.int("value_int", 0)?])));
+        return Ok(Host::new(
+            vec![],
+            HostData::Ints(vec![a.int("value_int", 0)?]),
+        ));
     }
     if let Some(values) = a.ints("value_ints")? {
         return Ok(Host::new(vec![values.len()], HostData::Ints(values)));

@@ -26,12 +26,22 @@ pub fn optimise(graph: Graph) -> Result<Graph, ModelError> {
 fn fold_constants(mut graph: Graph) -> Result<Graph, ModelError> {
     let device = FlexDevice;
     let store = Default::default();
-    let place = Place::<Flex> { device: &device, store: &store };
+    let place = Place::<Flex> {
+        device: &device,
+        store: &store,
+    };
     let nodes = std::mem::take(&mut graph.nodes);
     for node in nodes {
-        let constant = node.inputs.iter().flatten().all(|&id| graph.constants[id].is_some());
+        let constant = node
+            .inputs
+            .iter()
+            .flatten()
+            .all(|&id| graph.constants[id].is_some());
         // These wait for their picture even where their weights are all constant.
-        let heavy = matches!(node.operator, Operator::Conv { .. } | Operator::BatchNormalization { .. });
+        let heavy = matches!(
+            node.operator,
+            Operator::Conv { .. } | Operator::BatchNormalization { .. }
+        );
         if !constant || heavy {
             graph.nodes.push(node);
             continue;
@@ -39,12 +49,20 @@ fn fold_constants(mut graph: Graph) -> Result<Graph, ModelError> {
         let values: Vec<Option<Value<Flex>>> = node
             .inputs
             .iter()
-            .map(|id| id.and_then(|id| graph.constants[id].clone()).map(Value::Host))
+            .map(|id| {
+                id.and_then(|id| graph.constants[id].clone())
+                    .map(Value::Host)
+            })
             .collect();
         let inputs = Inputs(values.iter().map(Option::as_ref).collect());
         let results = place
             .execute(&node.operator, &inputs, node.outputs.len())
-            .and_then(|values| values.into_iter().map(kept).collect::<Result<Vec<Host>, String>>())
+            .and_then(|values| {
+                values
+                    .into_iter()
+                    .map(kept)
+                    .collect::<Result<Vec<Host>, String>>()
+            })
             .map_err(|reason| ModelError::Refused {
                 file: graph.file.clone(),
                 reason: format!("{} ({}): {reason}", node.name, node.kind),
@@ -67,7 +85,10 @@ fn kept(value: Value<Flex>) -> Result<Host, String> {
         other => other.host().cloned().unwrap_or_else(|| Host::ints(vec![])),
     };
     if host.len() > MAX_FOLDED {
-        return Err(format!("it would make a constant of {} numbers", host.len()));
+        return Err(format!(
+            "it would make a constant of {} numbers",
+            host.len()
+        ));
     }
     Ok(host)
 }
@@ -85,32 +106,51 @@ pub fn scale_shift(graph: &Graph, node: &Node, epsilon: f32) -> Option<(Vec<f32>
     let scale: Vec<f64> = gamma
         .iter()
         .zip(variance)
-        .map(|(&gamma, &variance)| f64::from(gamma) / (f64::from(variance) + f64::from(epsilon)).sqrt())
+        .map(|(&gamma, &variance)| {
+            f64::from(gamma) / (f64::from(variance) + f64::from(epsilon)).sqrt()
+        })
         .collect();
     let shift = beta.iter().zip(mean).zip(&scale);
-    let shift = shift.map(|((&beta, &mean), scale)| (f64::from(beta) - f64::from(mean) * scale) as f32);
-    Some((shift.collect(), scale.iter().map(|&scale| scale as f32).collect()))
-        .map(|(shift, scale): (Vec<f32>, Vec<f32>)| (scale, shift))
+    let shift =
+        shift.map(|((&beta, &mean), scale)| (f64::from(beta) - f64::from(mean) * scale) as f32);
+    Some((
+        shift.collect(),
+        scale.iter().map(|&scale| scale as f32).collect(),
+    ))
+    .map(|(shift, scale): (Vec<f32>, Vec<f32>)| (scale, shift))
 }
 
 fn fold_normalisations(graph: &mut Graph) {
     let uses = graph.uses();
     let mut producers: Vec<Option<usize>> = vec![None; graph.constants.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
-        node.outputs.iter().flatten().for_each(|&id| producers[id] = Some(index));
+        node.outputs
+            .iter()
+            .flatten()
+            .for_each(|&id| producers[id] = Some(index));
     }
     let mut dropped = vec![false; graph.nodes.len()];
     for index in 0..graph.nodes.len() {
         let node = &graph.nodes[index];
-        let Operator::BatchNormalization { epsilon } = node.operator else { continue };
-        let Some(input) = node.inputs.first().copied().flatten() else { continue };
-        let Some(producer) = producers[input] else { continue };
+        let Operator::BatchNormalization { epsilon } = node.operator else {
+            continue;
+        };
+        let Some(input) = node.inputs.first().copied().flatten() else {
+            continue;
+        };
+        let Some(producer) = producers[input] else {
+            continue;
+        };
         let conv = &graph.nodes[producer];
         if uses[input] != 1 || !matches!(conv.operator, Operator::Conv { .. }) {
             continue;
         }
-        let Some((scale, shift)) = scale_shift(graph, node, epsilon) else { continue };
-        let Some((weights, bias)) = scaled(graph, conv, &scale, &shift) else { continue };
+        let Some((scale, shift)) = scale_shift(graph, node, epsilon) else {
+            continue;
+        };
+        let Some((weights, bias)) = scaled(graph, conv, &scale, &shift) else {
+            continue;
+        };
         let output = node.outputs[0];
         let (weights, bias) = (graph.add_value(Some(weights)), graph.add_value(Some(bias)));
         let conv = &mut graph.nodes[producer];
@@ -148,8 +188,12 @@ fn scaled(graph: &Graph, conv: &Node, scale: &[f32], shift: &[f32]) -> Option<(H
     for (part, scale) in numbers.chunks_exact_mut(each).zip(scale) {
         part.iter_mut().for_each(|number| *number *= scale);
     }
-    let bias: Vec<f32> =
-        bias.iter().zip(scale).zip(shift).map(|((bias, scale), shift)| bias * scale + shift).collect();
+    let bias: Vec<f32> = bias
+        .iter()
+        .zip(scale)
+        .zip(shift)
+        .map(|((bias, scale), shift)| bias * scale + shift)
+        .collect();
     Some((
         Host::new(weights.shape.clone(), HostData::Floats(numbers)),
         Host::new(vec![outputs], HostData::Floats(bias)),
@@ -171,7 +215,8 @@ pub fn activation(graph: &Graph, node: &Node, channels: usize) -> Option<Activat
         Operator::Clip { low, high } => Some(Activation::Clip(number(1, *low)?, number(2, *high)?)),
         Operator::PRelu => {
             let slopes = graph.constant(node, 1)?;
-            let per_channel = matches!(slopes.shape.as_slice(), [c, 1, 1] | [1, c, 1, 1] if *c == channels);
+            let per_channel =
+                matches!(slopes.shape.as_slice(), [c, 1, 1] | [1, c, 1, 1] if *c == channels);
             (slopes.len() == 1 || per_channel)
                 .then(|| Some(Activation::Slope(slopes.as_floats().ok()?.to_vec())))?
         }
@@ -183,7 +228,10 @@ pub fn activation(graph: &Graph, node: &Node, channels: usize) -> Option<Activat
 pub fn consumers(graph: &Graph) -> Vec<Vec<usize>> {
     let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); graph.constants.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
-        node.inputs.iter().flatten().for_each(|&id: &ValueId| consumers[id].push(index));
+        node.inputs
+            .iter()
+            .flatten()
+            .for_each(|&id: &ValueId| consumers[id].push(index));
     }
     consumers
 }

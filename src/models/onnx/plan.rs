@@ -67,7 +67,10 @@ pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>
     let consumers = consumers(graph);
     let mut made = vec![0; graph.constants.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
-        node.outputs.iter().flatten().for_each(|&id| made[id] = index + 1);
+        node.outputs
+            .iter()
+            .flatten()
+            .for_each(|&id| made[id] = index + 1);
     }
     let only_consumer = |id: Option<ValueId>| {
         let id = id.filter(|&id| uses[id] == 1)?;
@@ -80,7 +83,11 @@ pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>
             continue;
         }
         let action = match &node.operator {
-            Operator::Conv { window, padding, groups } => {
+            Operator::Conv {
+                window,
+                padding,
+                groups,
+            } => {
                 let mut draft = draft(graph, node, index, window, *padding, *groups)?;
                 let mut next = only_consumer(draft.output);
                 if let Some(at) = next
@@ -108,7 +115,11 @@ pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>
             }
             Operator::BatchNormalization { epsilon } => {
                 let Some((scale, shift)) = scale_shift(graph, node, *epsilon) else {
-                    return Err(unsupported(graph, node, "its statistics are not in the file"));
+                    return Err(unsupported(
+                        graph,
+                        node,
+                        "its statistics are not in the file",
+                    ));
                 };
                 Action::ScaleShift(scale, shift)
             }
@@ -119,7 +130,14 @@ pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>
             _ => node.inputs.clone(),
         };
         let (name, kind) = (node.name.clone(), node.kind.clone());
-        steps.push(Step { name, kind, action, inputs, outputs: node.outputs.clone(), frees: vec![] });
+        steps.push(Step {
+            name,
+            kind,
+            action,
+            inputs,
+            outputs: node.outputs.clone(),
+            frees: vec![],
+        });
     }
     let mut steps = join(steps);
     mark_last_uses(graph, &mut steps);
@@ -139,7 +157,11 @@ fn unsupported(graph: &Graph, node: &Node, reason: &str) -> ModelError {
 fn addend(node: &Node, value: Option<ValueId>) -> Option<ValueId> {
     match (&node.operator, node.inputs.as_slice()) {
         (Operator::Binary(Binary::Add), &[a, b]) if a != b => {
-            if a == value { b } else { a }
+            if a == value {
+                b
+            } else {
+                a
+            }
         }
         _ => None,
     }
@@ -170,17 +192,27 @@ fn draft(
     if kh > 1024 || kw > 1024 || outputs % groups != 0 {
         return refuse("its weights do not fit its kernel or its groups");
     }
-    let Some(inputs) = each.checked_mul(groups) else { return refuse("it has too many groups") };
+    let Some(inputs) = each.checked_mul(groups) else {
+        return refuse("it has too many groups");
+    };
     if let Some(bias) = node.inputs.get(2).copied().flatten() {
         let bias = graph.constants[bias].as_ref();
         if bias.is_none_or(|bias| bias.len() != outputs || bias.as_floats().is_err()) {
             return refuse("its bias is not in the file, or does not fit");
         }
     }
-    let window = Window { kernel: [kh, kw], ..window.clone() };
+    let window = Window {
+        kernel: [kh, kw],
+        ..window.clone()
+    };
     Ok(Draft {
         node: index,
-        spec: ConvSpec { inputs, outputs, window, groups },
+        spec: ConvSpec {
+            inputs,
+            outputs,
+            window,
+            groups,
+        },
         padding,
         activation: Activation::NONE,
         residual: None,
@@ -195,7 +227,10 @@ fn conv_step<B: Kernels>(
 ) -> Result<Step<B>, ModelError> {
     let node = &graph.nodes[draft.node];
     let numbers = |input: usize| {
-        graph.constant(node, input).and_then(|host| host.as_floats().ok()).unwrap_or(&[])
+        graph
+            .constant(node, input)
+            .and_then(|host| host.as_floats().ok())
+            .unwrap_or(&[])
     };
     let mut spec = draft.spec;
     if draft.padding != Padding::Given {
@@ -208,7 +243,13 @@ fn conv_step<B: Kernels>(
         return Err(unsupported(graph, node, "its input is missing"));
     };
     let conv = B::conv_prepare(spec, numbers(1), numbers(2), draft.activation, device);
-    let conv = ConvStep { conv, inputs, outputs, window, padding: draft.padding };
+    let conv = ConvStep {
+        conv,
+        inputs,
+        outputs,
+        window,
+        padding: draft.padding,
+    };
     let residual = draft.residual.map(Some);
     Ok(Step {
         name: node.name.clone(),
@@ -232,7 +273,9 @@ fn join<B: Kernels>(steps: Vec<Step<B>>) -> Vec<Step<B>> {
             && second.padding == Padding::Given
             && let Some(input) = step.inputs[0]
             && uses.get(&input) == Some(&1)
-            && let Some(at) = joined.iter().rposition(|before| before.outputs[0] == Some(input))
+            && let Some(at) = joined
+                .iter()
+                .rposition(|before| before.outputs[0] == Some(input))
             && let Action::Conv(first) = &joined[at].action
             && first.padding == Padding::Given
             && joined[at].inputs.len() == 1
@@ -255,8 +298,13 @@ fn mark_last_uses<B: Kernels>(graph: &Graph, steps: &mut [Step<B>]) {
     }
     for step in steps.iter_mut().rev() {
         // What nobody wants at all goes at once.
-        let ids: Vec<ValueId> =
-            step.inputs.iter().chain(&step.outputs).flatten().copied().collect();
+        let ids: Vec<ValueId> = step
+            .inputs
+            .iter()
+            .chain(&step.outputs)
+            .flatten()
+            .copied()
+            .collect();
         for id in ids {
             if !needed[id] && graph.constants[id].is_none() {
                 needed[id] = true;

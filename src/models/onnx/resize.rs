@@ -88,5 +88,7 @@ fn mix(rule: Rule, size: usize, to: usize, factor: f32) -> Mix {
         let place = place.clamp(0.0, last as f32) as usize;
         (place, place, 0.0)
     };
-    Mix { taps: (0..to).map(tap).collect() }
+    Mix {
+        taps: (0..to).map(tap).collect(),
+    }
 }

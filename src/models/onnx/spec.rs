@@ -93,7 +93,12 @@ impl Window {
     /// Height and width of the output for an input of this height and width; none when the window
     /// is larger than the padded input.
     pub fn output(&self, h: usize, w: usize) -> Option<[usize; 2]> {
-        let Border { top, left, bottom, right } = self.border;
+        let Border {
+            top,
+            left,
+            bottom,
+            right,
+        } = self.border;
         let reach = self.reach();
         let along = |size: usize, before: usize, after: usize, axis: usize| {
             let free = (size + before + after).checked_sub(reach[axis])?;

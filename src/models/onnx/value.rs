@@ -39,7 +39,10 @@ impl<B: Kernels> Clone for Value<B> {
 impl<B: Kernels> Value<B> {
     /// A tensor of the file.
     pub fn constant(host: Host) -> Self {
-        Self::Constant(Arc::new(Constant { host, device: OnceLock::new() }))
+        Self::Constant(Arc::new(Constant {
+            host,
+            device: OnceLock::new(),
+        }))
     }
 
     /// Its sizes.
@@ -63,7 +66,11 @@ impl<B: Kernels> Value<B> {
     /// The tensor on the device.
     pub fn device(&self, device: &B::Device) -> Result<FloatTensor<B>, String> {
         let upload = |host: &Host| {
-            Ok::<_, String>(plain::upload::<B>(host.as_floats()?.to_vec(), &host.shape, device))
+            Ok::<_, String>(plain::upload::<B>(
+                host.as_floats()?.to_vec(),
+                &host.shape,
+                device,
+            ))
         };
         match self {
             Self::Device(tensor) => Ok(tensor.clone()),
@@ -90,7 +97,8 @@ impl<'a, B: Kernels> Inputs<'a, B> {
 
     /// An input that may not.
     pub fn need(&self, index: usize) -> Result<&'a Value<B>, String> {
-        self.get(index).ok_or_else(|| format!("its input {index} is missing"))
+        self.get(index)
+            .ok_or_else(|| format!("its input {index} is missing"))
     }
 
     /// An input that has to be in ordinary memory.
@@ -105,12 +113,16 @@ impl<'a, B: Kernels> Inputs<'a, B> {
 
     /// A list of integers.
     pub fn ints(&self, index: usize) -> Result<Option<Vec<i64>>, String> {
-        self.host(index)?.map(|host| host.as_ints().map(<[i64]>::to_vec)).transpose()
+        self.host(index)?
+            .map(|host| host.as_ints().map(<[i64]>::to_vec))
+            .transpose()
     }
 
     /// One number.
     pub fn number(&self, index: usize, default: f32) -> Result<f32, String> {
-        let Some(host) = self.host(index)? else { return Ok(default) };
+        let Some(host) = self.host(index)? else {
+            return Ok(default);
+        };
         match host.as_floats()? {
             [value] => Ok(*value),
             _ => Err(format!("its input {index} is not one number")),
@@ -122,7 +134,9 @@ impl<'a, B: Kernels> Inputs<'a, B> {
 pub fn limited(shape: &[usize]) -> Result<(), String> {
     match elements(shape) {
         Some(count) if count <= MAX_ELEMENTS && shape.len() <= MAX_RANK => Ok(()),
-        _ => Err(format!("it would make a tensor of the sizes {shape:?}, which is too large")),
+        _ => Err(format!(
+            "it would make a tensor of the sizes {shape:?}, which is too large"
+        )),
     }
 }
 
@@ -145,7 +159,10 @@ pub fn axis(axis: i64, rank: usize) -> Result<usize, String> {
 
 /// Finds several axes, in rising order.
 pub fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, String> {
-    let mut found = list.iter().map(|&one| axis(one, rank)).collect::<Result<Vec<_>, _>>()?;
+    let mut found = list
+        .iter()
+        .map(|&one| axis(one, rank))
+        .collect::<Result<Vec<_>, _>>()?;
     found.sort_unstable();
     if found.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err("it names an axis twice".into());

@@ -183,19 +183,52 @@ struct Layout {
     integers: &'static [u32],
 }
 
-const LEAF: &Layout = &Layout { messages: &[], integers: &[] };
-const TENSOR: &Layout = &Layout { messages: &[(13, LEAF)], integers: &[1, 5, 7] };
-const ATTRIBUTE: &Layout = &Layout { messages: &[(5, TENSOR)], integers: &[8] };
-const NODE: &Layout = &Layout { messages: &[(1, LEAF), (2, LEAF), (5, ATTRIBUTE)], integers: &[] };
-const SHAPE: &Layout = &Layout { messages: &[(1, LEAF)], integers: &[] };
-const TENSOR_TYPE: &Layout = &Layout { messages: &[(2, SHAPE)], integers: &[] };
-const TYPE: &Layout = &Layout { messages: &[(1, TENSOR_TYPE)], integers: &[] };
-const VALUE_INFO: &Layout = &Layout { messages: &[(2, TYPE)], integers: &[] };
-const GRAPH: &Layout = &Layout {
-    messages: &[(1, NODE), (5, TENSOR), (11, VALUE_INFO), (12, VALUE_INFO), (15, LEAF)],
+const LEAF: &Layout = &Layout {
+    messages: &[],
     integers: &[],
 };
-const MODEL: &Layout = &Layout { messages: &[(7, GRAPH), (8, LEAF), (25, LEAF)], integers: &[] };
+const TENSOR: &Layout = &Layout {
+    messages: &[(13, LEAF)],
+    integers: &[1, 5, 7],
+};
+const ATTRIBUTE: &Layout = &Layout {
+    messages: &[(5, TENSOR)],
+    integers: &[8],
+};
+const NODE: &Layout = &Layout {
+    messages: &[(1, LEAF), (2, LEAF), (5, ATTRIBUTE)],
+    integers: &[],
+};
+const SHAPE: &Layout = &Layout {
+    messages: &[(1, LEAF)],
+    integers: &[],
+};
+const TENSOR_TYPE: &Layout = &Layout {
+    messages: &[(2, SHAPE)],
+    integers: &[],
+};
+const TYPE: &Layout = &Layout {
+    messages: &[(1, TENSOR_TYPE)],
+    integers: &[],
+};
+const VALUE_INFO: &Layout = &Layout {
+    messages: &[(2, TYPE)],
+    integers: &[],
+};
+const GRAPH: &Layout = &Layout {
+    messages: &[
+        (1, NODE),
+        (5, TENSOR),
+        (11, VALUE_INFO),
+        (12, VALUE_INFO),
+        (15, LEAF),
+    ],
+    integers: &[],
+};
+const MODEL: &Layout = &Layout {
+    messages: &[(7, GRAPH), (8, LEAF), (25, LEAF)],
+    integers: &[],
+};
 
 /// Counts what decoding would allocate, before anything is decoded.
 #[derive(Default)]
@@ -225,7 +258,8 @@ impl Count {
                     if layout.integers.contains(&field) {
                         self.integers += length;
                     }
-                    if let Some((_, inner)) = layout.messages.iter().find(|(tag, _)| *tag == field) {
+                    if let Some((_, inner)) = layout.messages.iter().find(|(tag, _)| *tag == field)
+                    {
                         self.messages += 1;
                         if !std::ptr::eq(*inner, LEAF) {
                             self.message(body, inner)?;

@@ -31,13 +31,21 @@ impl Band {
     /// A band for up to `rows` rows of pictures of this shape with this border.
     pub fn new(rows: usize, shape: Shape, border: Border) -> Self {
         let row = (border.left + shape.w + border.right) * shape.c;
-        Self { data: vec![0.0; rows * row], row, first: 0, held: 0 }
+        Self {
+            data: vec![0.0; rows * row],
+            row,
+            first: 0,
+            held: 0,
+        }
     }
 
     /// Moves the band so that it holds the rows `first..first + count` of the padded picture, and
     /// says which of these the caller has to make: all after those that it held before.
     pub fn advance(&mut self, first: usize, count: usize) -> std::ops::Range<usize> {
-        let kept = (self.first + self.held).saturating_sub(first).min(self.held).min(count);
+        let kept = (self.first + self.held)
+            .saturating_sub(first)
+            .min(self.held)
+            .min(count);
         if kept > 0 {
             let from = (first - self.first) * self.row;
             self.data.copy_within(from..from + kept * self.row, 0);
@@ -50,18 +58,16 @@ impl Band {
     /// The place of row `y` of the padded picture without the border, and which row of the picture
     /// itself belongs there. Where none does, the place is filled with zeros.
     #[inline(always)]
-    pub fn place(
-        &mut self,
-        y: usize,
-        shape: Shape,
-        border: Border,
-    ) -> Option<(usize, &mut [f32])> {
+    pub fn place(&mut self, y: usize, shape: Shape, border: Border) -> Option<(usize, &mut [f32])> {
         let row = &mut self.data[(y - self.first) * self.row..][..self.row];
         if y < border.top || y >= border.top + shape.h {
             row.fill(0.0);
             return None;
         }
-        Some((y - border.top, &mut row[border.left * shape.c..][..shape.w * shape.c]))
+        Some((
+            y - border.top,
+            &mut row[border.left * shape.c..][..shape.w * shape.c],
+        ))
     }
 }
 

@@ -23,7 +23,10 @@ enum Kernel {
     /// One matrix per group.
     Matrices(Vec<Packed>),
     /// One kernel per channel, after a pointwise convolution or alone.
-    Depthwise { before: Option<Box<Packed>>, kernel: Depthwise },
+    Depthwise {
+        before: Option<Box<Packed>>,
+        kernel: Depthwise,
+    },
 }
 
 /// A convolution with its weights in working order.
@@ -39,7 +42,10 @@ impl Conv {
         let [kh, kw] = spec.window.kernel;
         let kernel = if spec.is_depthwise() {
             let kernel = Depthwise::new(&spec, weights, bias, activation);
-            Kernel::Depthwise { before: None, kernel }
+            Kernel::Depthwise {
+                before: None,
+                kernel,
+            }
         } else {
             let inputs = spec.inputs / spec.groups;
             let outputs = spec.outputs / spec.groups;
@@ -50,7 +56,11 @@ impl Conv {
                     let (tap, input) = (k / inputs, k % inputs);
                     weights[((first + output) * inputs + input) * kh * kw + tap]
                 };
-                let bias = if bias.is_empty() { bias } else { &bias[first..][..outputs] };
+                let bias = if bias.is_empty() {
+                    bias
+                } else {
+                    &bias[first..][..outputs]
+                };
                 let activation = match activation {
                     Activation::Slope(slopes) if slopes.len() > 1 => {
                         Activation::Slope(slopes[first..][..outputs].to_vec())
@@ -67,18 +77,30 @@ impl Conv {
     /// Puts `self`, a pointwise convolution, before a depthwise one, so that both run as one.
     /// None when the two are not of these kinds.
     pub fn then_depthwise(&self, next: &Self) -> Option<Self> {
-        let (Kernel::Matrices(matrices), Kernel::Depthwise { before: None, kernel }) =
-            (&self.kernel, &next.kernel)
+        let (
+            Kernel::Matrices(matrices),
+            Kernel::Depthwise {
+                before: None,
+                kernel,
+            },
+        ) = (&self.kernel, &next.kernel)
         else {
             return None;
         };
-        let [matrix] = matrices.as_slice() else { return None };
+        let [matrix] = matrices.as_slice() else {
+            return None;
+        };
         if !self.spec.is_pointwise() {
             return None;
         }
-        let spec = ConvSpec { inputs: self.spec.inputs, ..next.spec.clone() };
-        let kernel =
-            Kernel::Depthwise { before: Some(Box::new(matrix.clone())), kernel: kernel.clone() };
+        let spec = ConvSpec {
+            inputs: self.spec.inputs,
+            ..next.spec.clone()
+        };
+        let kernel = Kernel::Depthwise {
+            before: Some(Box::new(matrix.clone())),
+            kernel: kernel.clone(),
+        };
         Some(Self { spec, kernel })
     }
 
@@ -91,8 +113,15 @@ impl Conv {
     /// `residual`, channels last too, is added before the activation; a convolution with a kernel
     /// per channel does not take one.
     pub fn run(&self, input: Maps<'_>, shape: Shape, residual: Option<&[f32]>, out: &mut [f32]) {
-        let Some([h, w]) = self.spec.window.output(shape.h, shape.w) else { return };
-        let to = Shape { n: shape.n, h, w, c: self.spec.outputs };
+        let Some([h, w]) = self.spec.window.output(shape.h, shape.w) else {
+            return;
+        };
+        let to = Shape {
+            n: shape.n,
+            h,
+            w,
+            c: self.spec.outputs,
+        };
         if out.is_empty() {
             return;
         }
@@ -113,7 +142,12 @@ impl Conv {
                     let count = out.len() / to.c;
                     let residual = residual.map(|all| &all[first * to.c..][..out.len()]);
                     let data = &data[first * c..][..count * c];
-                    pulp::Arch::new().dispatch(Pointwise { matrix: &matrices[0], data, residual, out });
+                    pulp::Arch::new().dispatch(Pointwise {
+                        matrix: &matrices[0],
+                        data,
+                        residual,
+                        out,
+                    });
                 };
                 in_pieces(out, pixels * to.c, job);
             }
@@ -125,11 +159,22 @@ impl Conv {
                     for (i, out) in out.chunks_mut(rows * w * to.c).enumerate() {
                         let first = n * picture + i * rows * w * to.c;
                         let residual = residual.map(|all| &all[first..][..out.len()]);
-                        parts.push(Rows { conv: self, input, shape, to, n, y: i * rows, residual, out });
+                        parts.push(Rows {
+                            conv: self,
+                            input,
+                            shape,
+                            to,
+                            n,
+                            y: i * rows,
+                            residual,
+                            out,
+                        });
                     }
                 }
                 if parts.len() == 1 {
-                    parts.into_iter().for_each(|part| pulp::Arch::new().dispatch(part));
+                    parts
+                        .into_iter()
+                        .for_each(|part| pulp::Arch::new().dispatch(part));
                 } else {
                     parts
                         .into_par_iter()
@@ -145,7 +190,10 @@ fn in_pieces(out: &mut [f32], size: usize, job: impl Fn((usize, &mut [f32])) + S
     if size >= out.len() {
         job((0, out));
     } else {
-        out.par_chunks_mut(size).enumerate().with_max_len(1).for_each(job);
+        out.par_chunks_mut(size)
+            .enumerate()
+            .with_max_len(1)
+            .for_each(job);
     }
 }
 
@@ -167,11 +215,29 @@ impl pulp::WithSimd for Pointwise<'_> {
         let strip = (BAND_NUMBERS / 2 / depth).max(48);
         for (i, out) in self.out.chunks_mut(strip * width).enumerate() {
             let count = out.len() / width;
-            let residual = self.residual.map(|all| &all[i * strip * width..][..out.len()]);
+            let residual = self
+                .residual
+                .map(|all| &all[i * strip * width..][..out.len()]);
             let data = &self.data[i * strip * depth..][..count * depth];
-            let runs = Runs { offsets: &[0], length: depth };
-            let mut target = Target { data: out, stride: width, first: 0, residual };
-            multiply(simd, self.matrix, data, count, |pixel| pixel * depth, &runs, &mut target);
+            let runs = Runs {
+                offsets: &[0],
+                length: depth,
+            };
+            let mut target = Target {
+                data: out,
+                stride: width,
+                first: 0,
+                residual,
+            };
+            multiply(
+                simd,
+                self.matrix,
+                data,
+                count,
+                |pixel| pixel * depth,
+                &runs,
+                &mut target,
+            );
         }
     }
 }
@@ -194,12 +260,27 @@ impl pulp::WithSimd for Rows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { conv, input, shape, to, n, y, residual, out } = self;
+        let Self {
+            conv,
+            input,
+            shape,
+            to,
+            n,
+            y,
+            residual,
+            out,
+        } = self;
         let spec = &conv.spec;
         let border = spec.window.border;
         // What the kernel itself sees: after a pointwise convolution these are its outputs.
         let seen = match &conv.kernel {
-            Kernel::Depthwise { before: Some(before), .. } => Shape { c: before.width(), ..shape },
+            Kernel::Depthwise {
+                before: Some(before),
+                ..
+            } => Shape {
+                c: before.width(),
+                ..shape
+            },
             _ => shape,
         };
         let reach = (spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1;
@@ -215,8 +296,14 @@ impl pulp::WithSimd for Rows<'_> {
             let residual = residual.map(|all| &all[i * fitting * row_out..][..out.len()]);
             let needed = (rows - 1) * spec.window.stride[0] + reach;
             for y in band.advance(first, needed) {
-                let Some((y, row)) = band.place(y, seen, border) else { continue };
-                let Kernel::Depthwise { before: Some(before), .. } = &conv.kernel else {
+                let Some((y, row)) = band.place(y, seen, border) else {
+                    continue;
+                };
+                let Kernel::Depthwise {
+                    before: Some(before),
+                    ..
+                } = &conv.kernel
+                else {
                     copy_row(input, shape, n, y, row);
                     continue;
                 };
@@ -229,9 +316,25 @@ impl pulp::WithSimd for Rows<'_> {
                     }
                 };
                 let data = &data[..shape.w * shape.c];
-                let runs = Runs { offsets: &[0], length: shape.c };
-                let mut target = Target { data: row, stride: seen.c, first: 0, residual: None };
-                multiply(simd, before, data, shape.w, |pixel| pixel * shape.c, &runs, &mut target);
+                let runs = Runs {
+                    offsets: &[0],
+                    length: shape.c,
+                };
+                let mut target = Target {
+                    data: row,
+                    stride: seen.c,
+                    first: 0,
+                    residual: None,
+                };
+                multiply(
+                    simd,
+                    before,
+                    data,
+                    shape.w,
+                    |pixel| pixel * shape.c,
+                    &runs,
+                    &mut target,
+                );
             }
             match &conv.kernel {
                 Kernel::Matrices(matrices) => full(simd, spec, matrices, &band, to, residual, out),
@@ -261,16 +364,32 @@ fn full<S: Simd>(
         ((0..kh).map(row).collect(), kw * inputs)
     } else {
         let column = |kx: usize| kx * spec.window.dilation[1] * spec.inputs;
-        ((0..kh).flat_map(|ky| (0..kw).map(move |kx| row(ky) + column(kx))).collect(), inputs)
+        (
+            (0..kh)
+                .flat_map(|ky| (0..kw).map(move |kx| row(ky) + column(kx)))
+                .collect(),
+            inputs,
+        )
     };
-    let runs = Runs { offsets: &offsets, length };
+    let runs = Runs {
+        offsets: &offsets,
+        length,
+    };
     let count = out.len() / to.c;
-    let (down, right) = (spec.window.stride[0] * band.row, spec.window.stride[1] * spec.inputs);
+    let (down, right) = (
+        spec.window.stride[0] * band.row,
+        spec.window.stride[1] * spec.inputs,
+    );
     for (group, matrix) in matrices.iter().enumerate() {
         let start = group * inputs;
         let base = |pixel: usize| start + pixel / to.w * down + pixel % to.w * right;
         let first = group * matrix.width();
-        let mut target = Target { data: &mut *out, stride: to.c, first, residual };
+        let mut target = Target {
+            data: &mut *out,
+            stride: to.c,
+            first,
+            residual,
+        };
         multiply(simd, matrix, &band.data, count, base, &runs, &mut target);
     }
 }

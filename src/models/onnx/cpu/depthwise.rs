@@ -38,12 +38,18 @@ impl Depthwise {
             for tap in 0..taps {
                 packed.extend((0..PANEL).map(|lane| {
                     let channel = panel * PANEL + lane;
-                    if channel < channels { weights[channel * taps + tap] } else { 0.0 }
+                    if channel < channels {
+                        weights[channel * taps + tap]
+                    } else {
+                        0.0
+                    }
                 }));
             }
         }
         let pad = |values: &[f32]| -> Vec<f32> {
-            (0..padded).map(|channel| values.get(channel).copied().unwrap_or(0.0)).collect()
+            (0..padded)
+                .map(|channel| values.get(channel).copied().unwrap_or(0.0))
+                .collect()
         };
         let (low, high, slopes) = match activation {
             Activation::Clip(low, high) => (*low, *high, Vec::new()),
@@ -101,7 +107,11 @@ impl Depthwise {
         out: &mut [f32],
     ) {
         let lanes = S::F32_LANES;
-        let (kh, kw) = if KH == 0 { (self.kernel[0], self.kernel[1]) } else { (KH, KW) };
+        let (kh, kw) = if KH == 0 {
+            (self.kernel[0], self.kernel[1])
+        } else {
+            (KH, KW)
+        };
         let channels = self.channels;
         let count = lanes.min(channels - first);
         let weights = &self.weights[first / PANEL * PANEL * kh * kw + first % PANEL..];

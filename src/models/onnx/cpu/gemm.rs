@@ -68,7 +68,11 @@ impl Packed {
             };
             for input in 0..depth {
                 for lane in 0..panels * PANEL {
-                    weights.push(if lane < block.width { weight(input, first + lane) } else { 0.0 });
+                    weights.push(if lane < block.width {
+                        weight(input, first + lane)
+                    } else {
+                        0.0
+                    });
                 }
             }
             first += block.width;
@@ -76,7 +80,9 @@ impl Packed {
         }
         let padded = width.next_multiple_of(PANEL);
         let pad = |values: &[f32]| -> Vec<f32> {
-            (0..padded).map(|channel| values.get(channel).copied().unwrap_or(0.0)).collect()
+            (0..padded)
+                .map(|channel| values.get(channel).copied().unwrap_or(0.0))
+                .collect()
         };
         let (low, high, slopes) = match activation {
             Activation::Clip(low, high) => (*low, *high, Vec::new()),
@@ -85,7 +91,16 @@ impl Packed {
                 (f32::NEG_INFINITY, f32::INFINITY, pad(&spread))
             }
         };
-        Self { depth, width, blocks, weights, bias: pad(bias), low, high, slopes }
+        Self {
+            depth,
+            width,
+            blocks,
+            weights,
+            bias: pad(bias),
+            low,
+            high,
+            slopes,
+        }
     }
 
     /// How many input numbers make one output.
@@ -108,7 +123,11 @@ fn widest_block() -> usize {
             S::F32_LANES
         }
     }
-    if pulp::Arch::new().dispatch(Lanes) >= PANEL { 4 } else { 1 }
+    if pulp::Arch::new().dispatch(Lanes) >= PANEL {
+        4
+    } else {
+        1
+    }
 }
 
 /// Where the numbers of an output pixel lie in the source.
@@ -145,7 +164,13 @@ pub fn multiply<S: Simd>(
     target: &mut Target<'_>,
 ) {
     for block in &packed.blocks {
-        let job = BlockJob { packed, block, source, count, runs };
+        let job = BlockJob {
+            packed,
+            block,
+            source,
+            count,
+            runs,
+        };
         // Pixels per tile: as many sums as fit into 32 registers, or 16 with shorter vectors.
         match (S::F32_LANES, block.panels) {
             (16, 4) => job.run::<S, 4, 6>(simd, base, target),
@@ -175,7 +200,12 @@ impl BlockJob<'_> {
         base: impl Fn(usize) -> usize + Copy,
         target: &mut Target<'_>,
     ) {
-        let Block { first, width, panels, weights } = *self.block;
+        let Block {
+            first,
+            width,
+            panels,
+            weights,
+        } = *self.block;
         let lanes = VECTORS * S::F32_LANES;
         debug_assert_eq!(lanes, panels * PANEL);
         let weights = &self.packed.weights[weights..][..self.packed.depth * lanes];
@@ -183,8 +213,8 @@ impl BlockJob<'_> {
         let low = simd.splat_f32s(self.packed.low);
         let high = simd.splat_f32s(self.packed.high);
         let zero = simd.splat_f32s(0.0);
-        let slopes: Option<[S::f32s; VECTORS]> =
-            (!self.packed.slopes.is_empty()).then(|| load::<S, VECTORS>(&self.packed.slopes[first..][..lanes]));
+        let slopes: Option<[S::f32s; VECTORS]> = (!self.packed.slopes.is_empty())
+            .then(|| load::<S, VECTORS>(&self.packed.slopes[first..][..lanes]));
         let mut pixel = 0;
         while pixel < self.count {
             // The last tile repeats the last pixel, whose extra sums are not stored.
@@ -235,8 +265,11 @@ impl BlockJob<'_> {
         let mut sums = [start; PIXELS];
         let length = self.runs.length;
         let (weights, _) = S::as_simd_f32s(weights);
-        for (offset, weights) in
-            self.runs.offsets.iter().zip(weights.chunks_exact(length * VECTORS))
+        for (offset, weights) in self
+            .runs
+            .offsets
+            .iter()
+            .zip(weights.chunks_exact(length * VECTORS))
         {
             let rows: [&[f32]; PIXELS] = from_fn(|i| &self.source[bases[i] + offset..][..length]);
             for (k, vectors) in (0..length).zip(weights.chunks_exact(VECTORS)) {

@@ -16,7 +16,9 @@ fn in_pieces(out: &mut [f32], unit: usize, job: impl Fn(usize, &mut [f32]) + Sen
     if out.len() <= size {
         job(0, out);
     } else {
-        out.par_chunks_mut(size).enumerate().for_each(|(i, out)| job(i * size, out));
+        out.par_chunks_mut(size)
+            .enumerate()
+            .for_each(|(i, out)| job(i * size, out));
     }
 }
 
@@ -26,7 +28,10 @@ pub fn interleave(input: &[f32], shape: Shape, out: &mut [f32]) {
     if pixels * c == 0 {
         return;
     }
-    for (out, input) in out.chunks_exact_mut(pixels * c).zip(input.chunks_exact(pixels * c)) {
+    for (out, input) in out
+        .chunks_exact_mut(pixels * c)
+        .zip(input.chunks_exact(pixels * c))
+    {
         for (channel, line) in input.chunks_exact(pixels).enumerate() {
             for (out, &value) in out[channel..].iter_mut().step_by(c).zip(line) {
                 *out = value;
@@ -65,7 +70,9 @@ pub fn activate(input: &[f32], activation: &Activation, inner: usize, out: &mut 
 
 /// `scale x + shift` for each channel, of which `inner` numbers lie beside each other.
 pub fn scale_shift(input: &[f32], scale: &[f32], shift: &[f32], inner: usize, out: &mut [f32]) {
-    each_channel(input, inner, scale, shift, out, |x, scale, shift| x * scale + shift);
+    each_channel(input, inner, scale, shift, out, |x, scale, shift| {
+        x * scale + shift
+    });
 }
 
 /// Applies a function with two numbers of the channel.
@@ -158,7 +165,10 @@ pub fn resize(input: &[f32], shape: Shape, rows: &Mix, columns: &Mix, out: &mut 
     let line = |y: usize, out: &mut [f32]| {
         let picture = &input[y / rows.taps.len() * h * w * c..][..h * w * c];
         let (first, second, down) = rows.taps[y % rows.taps.len()];
-        let (top, bottom) = (&picture[first * w * c..][..w * c], &picture[second * w * c..][..w * c]);
+        let (top, bottom) = (
+            &picture[first * w * c..][..w * c],
+            &picture[second * w * c..][..w * c],
+        );
         Arch::new().dispatch(|| {
             for (out, &(first, second, right)) in out.chunks_exact_mut(c).zip(&columns.taps) {
                 if whole_rows && whole_columns {
@@ -175,9 +185,13 @@ pub fn resize(input: &[f32], shape: Shape, rows: &Mix, columns: &Mix, out: &mut 
         });
     };
     if out.len() <= PIECE {
-        out.chunks_exact_mut(row_out).enumerate().for_each(|(y, out)| line(y, out));
+        out.chunks_exact_mut(row_out)
+            .enumerate()
+            .for_each(|(y, out)| line(y, out));
     } else {
-        out.par_chunks_exact_mut(row_out).enumerate().for_each(|(y, out)| line(y, out));
+        out.par_chunks_exact_mut(row_out)
+            .enumerate()
+            .for_each(|(y, out)| line(y, out));
     }
 }
 

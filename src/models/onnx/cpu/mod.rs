@@ -70,8 +70,15 @@ impl Dense {
                 return Self { tensor, last: true };
             }
         }
-        let tensor = if tensor.is_contiguous() { tensor } else { tensor.to_contiguous() };
-        Self { tensor, last: false }
+        let tensor = if tensor.is_contiguous() {
+            tensor
+        } else {
+            tensor.to_contiguous()
+        };
+        Self {
+            tensor,
+            last: false,
+        }
     }
 
     /// Channels-last, copied where it lies otherwise.
@@ -83,7 +90,10 @@ impl Dense {
         let shape = dense.shape();
         let mut out = store.take(shape.count());
         maps::interleave(dense.data(), shape, &mut out);
-        Self { tensor: finish(out, shape), last: true }
+        Self {
+            tensor: finish(out, shape),
+            last: true,
+        }
     }
 
     fn shape(&self) -> Shape {
@@ -97,7 +107,11 @@ impl Dense {
     }
 
     fn maps(&self) -> Maps<'_> {
-        if self.last { Maps::Last(self.data()) } else { Maps::Planar(self.data()) }
+        if self.last {
+            Maps::Last(self.data())
+        } else {
+            Maps::Planar(self.data())
+        }
     }
 
     /// A tensor of the same sizes and order.
@@ -147,11 +161,25 @@ impl Kernels for Flex {
             Dense::new(input)
         };
         let shape = input.shape();
-        let [h, w] = conv.spec().window.output(shape.h, shape.w).unwrap_or([0, 0]);
-        let to = Shape { n: shape.n, h, w, c: conv.spec().outputs };
+        let [h, w] = conv
+            .spec()
+            .window
+            .output(shape.h, shape.w)
+            .unwrap_or([0, 0]);
+        let to = Shape {
+            n: shape.n,
+            h,
+            w,
+            c: conv.spec().outputs,
+        };
         let residual = residual.map(|tensor| Dense::channels_last(tensor, store));
         let mut out = store.take(to.count());
-        conv.run(input.maps(), shape, residual.as_ref().map(Dense::data), &mut out);
+        conv.run(
+            input.maps(),
+            shape,
+            residual.as_ref().map(Dense::data),
+            &mut out,
+        );
         finish(out, to)
     }
 
@@ -159,13 +187,19 @@ impl Kernels for Flex {
         let input = Dense::new(input);
         let mut out = store.take(input.data().len());
         let shape = plain::sizes(&input.tensor);
-        let inner = if input.last { 1 } else { shape[2.min(shape.len())..].iter().product() };
+        let inner = if input.last {
+            1
+        } else {
+            shape[2.min(shape.len())..].iter().product()
+        };
         maps::activate(input.data(), activation, inner, &mut out);
         input.like(out)
     }
 
     fn unary(input: FlexTensor, unary: Unary, store: &Store) -> FlexTensor {
-        let Unary::Sigmoid = unary else { return plain::unary::<Self>(input, unary) };
+        let Unary::Sigmoid = unary else {
+            return plain::unary::<Self>(input, unary);
+        };
         let input = Dense::new(input);
         let mut out = store.take(input.data().len());
         for (out, &x) in out.iter_mut().zip(input.data()) {
@@ -178,14 +212,21 @@ impl Kernels for Flex {
         let input = Dense::new(input);
         let shape = plain::sizes(&input.tensor);
         let mut out = store.take(input.data().len());
-        let inner = if input.last { 1 } else { shape[2.min(shape.len())..].iter().product() };
+        let inner = if input.last {
+            1
+        } else {
+            shape[2.min(shape.len())..].iter().product()
+        };
         maps::scale_shift(input.data(), scale, shift, inner, &mut out);
         input.like(out)
     }
 
     fn binary(a: FlexTensor, b: FlexTensor, binary: Binary, store: &Store) -> FlexTensor {
         let (left, right) = (plain::sizes(&a), plain::sizes(&b));
-        let simple = matches!(binary, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div);
+        let simple = matches!(
+            binary,
+            Binary::Add | Binary::Sub | Binary::Mul | Binary::Div
+        );
         if !simple || left.len() != 4 {
             return plain::binary::<Self>(a, b, binary);
         }
@@ -229,13 +270,24 @@ impl Kernels for Flex {
         let shape = input.shape();
         let mut out = store.take(shape.n * shape.c);
         maps::mean(input.data(), shape, &mut out);
-        finish(out, Shape { h: 1, w: 1, ..shape })
+        finish(
+            out,
+            Shape {
+                h: 1,
+                w: 1,
+                ..shape
+            },
+        )
     }
 
     fn resize(input: FlexTensor, rows: &Mix, columns: &Mix, store: &Store) -> FlexTensor {
         let input = Dense::channels_last(input, store);
         let shape = input.shape();
-        let to = Shape { h: rows.taps.len(), w: columns.taps.len(), ..shape };
+        let to = Shape {
+            h: rows.taps.len(),
+            w: columns.taps.len(),
+            ..shape
+        };
         let mut out = store.take(to.count());
         maps::resize(input.data(), shape, rows, columns, &mut out);
         finish(out, to)
@@ -246,10 +298,15 @@ impl Kernels for Flex {
         if !pictures {
             return Flex::float_cat(inputs, axis);
         }
-        let parts: Vec<Dense> =
-            inputs.into_iter().map(|input| Dense::channels_last(input, store)).collect();
+        let parts: Vec<Dense> = inputs
+            .into_iter()
+            .map(|input| Dense::channels_last(input, store))
+            .collect();
         let c = parts.iter().map(|part| part.shape().c).sum();
-        let to = Shape { c, ..parts[0].shape() };
+        let to = Shape {
+            c,
+            ..parts[0].shape()
+        };
         let mut out = store.take(to.count());
         let mut first = 0;
         for part in &parts {

@@ -44,7 +44,9 @@ impl Store {
 
     /// Keeps the memory of a tensor that nobody else has.
     pub fn give(&self, tensor: FlexTensor) {
-        let Ok(piece) = tensor.into_data().into_vec::<f32>() else { return };
+        let Ok(piece) = tensor.into_data().into_vec::<f32>() else {
+            return;
+        };
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if free.numbers + piece.capacity() <= MAX_KEPT {
             free.numbers += piece.capacity();

@@ -1,7 +1,7 @@
 //! Files that want to do harm, or were harmed.
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use safetensors::SafeTensors;
 
 use super::parity::{all, cases, fixture};
@@ -13,9 +13,17 @@ use crate::models::onnx::{HostTensor, OnnxModel};
 fn value(name: &str) -> wire::ValueInfo {
     let dim = wire::Dimension { dim_value: 0 };
     let shape = wire::TensorShape { dim: vec![dim; 4] };
-    let tensor_type = wire::TensorType { elem_type: data_type::FLOAT, shape: Some(shape) };
-    let r#type = Some(wire::Type { tensor_type: Some(tensor_type) });
-    wire::ValueInfo { name: name.into(), r#type }
+    let tensor_type = wire::TensorType {
+        elem_type: data_type::FLOAT,
+        shape: Some(shape),
+    };
+    let r#type = Some(wire::Type {
+        tensor_type: Some(tensor_type),
+    });
+    wire::ValueInfo {
+        name: name.into(),
+        r#type,
+    }
 }
 
 fn node(op_type: &str, input: &[&str], output: &str) -> wire::Node {
@@ -40,7 +48,10 @@ fn ints(name: &str, values: &[i64]) -> wire::Tensor {
 
 fn model(node: Vec<wire::Node>, initializer: Vec<wire::Tensor>) -> wire::Model {
     wire::Model {
-        opset_import: vec![wire::OperatorSet { domain: String::new(), version: 17 }],
+        opset_import: vec![wire::OperatorSet {
+            domain: String::new(),
+            version: 17,
+        }],
         graph: Some(wire::Graph {
             node,
             initializer,
@@ -65,7 +76,10 @@ fn refusal(model: &wire::Model) -> String {
 
 /// Runs a model that loads on one pixel and returns why it failed.
 fn failure(model: &wire::Model) -> String {
-    let input = HostTensor { shape: vec![1, 1, 1, 1], data: vec![1.0] };
+    let input = HostTensor {
+        shape: vec![1, 1, 1, 1],
+        data: vec![1.0],
+    };
     match load(model).and_then(|model| model.run(vec![input])) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("the model ran"),
@@ -108,13 +122,19 @@ fn operators_of_other_domains_and_versions_are_refused() {
 
 #[test]
 fn cycles_and_missing_tensors_are_refused() {
-    let cycle = model(vec![node("Add", &["x", "b"], "a"), node("Relu", &["a"], "b")], vec![]);
+    let cycle = model(
+        vec![node("Add", &["x", "b"], "a"), node("Relu", &["a"], "b")],
+        vec![],
+    );
     assert!(refusal(&cycle).contains("cycle"));
     let itself = model(vec![node("Add", &["x", "y"], "y")], vec![]);
     assert!(refusal(&itself).contains("cycle"));
     let missing = model(vec![node("Conv", &["x", "weights"], "y")], vec![]);
     assert!(refusal(&missing).contains("`weights`"));
-    let twice = model(vec![node("Relu", &["x"], "y"), node("Relu", &["x"], "y")], vec![]);
+    let twice = model(
+        vec![node("Relu", &["x"], "y"), node("Relu", &["x"], "y")],
+        vec![],
+    );
     assert!(refusal(&twice).contains("twice"));
     assert!(refusal(&model(vec![], vec![])).contains("`y`"));
 }
@@ -123,28 +143,46 @@ fn cycles_and_missing_tensors_are_refused() {
 fn a_claim_is_held_against_the_bytes_before_memory_is_asked_for() {
     let mut tensor = ints("shape", &[1]);
     tensor.dims = vec![1 << 50];
-    let error = refusal(&model(vec![node("Reshape", &["x", "shape"], "y")], vec![tensor.clone()]));
+    let error = refusal(&model(
+        vec![node("Reshape", &["x", "shape"], "y")],
+        vec![tensor.clone()],
+    ));
     assert!(error.contains("claims"), "{error}");
     tensor.dims = vec![i64::MAX, i64::MAX, 4];
-    let error = refusal(&model(vec![node("Reshape", &["x", "shape"], "y")], vec![tensor.clone()]));
+    let error = refusal(&model(
+        vec![node("Reshape", &["x", "shape"], "y")],
+        vec![tensor.clone()],
+    ));
     assert!(error.contains("impossible"), "{error}");
     tensor.dims = vec![-1];
-    let error = refusal(&model(vec![node("Reshape", &["x", "shape"], "y")], vec![tensor]));
+    let error = refusal(&model(
+        vec![node("Reshape", &["x", "shape"], "y")],
+        vec![tensor],
+    ));
     assert!(error.contains("-1"), "{error}");
 }
 
 #[test]
 fn results_beyond_all_measure_are_refused() {
     let huge = ints("huge", &[1 << 20, 1 << 20, 1 << 20, 4]);
-    let expand = model(vec![node("Expand", &["x", "huge"], "y")], vec![huge.clone()]);
+    let expand = model(
+        vec![node("Expand", &["x", "huge"], "y")],
+        vec![huge.clone()],
+    );
     assert!(failure(&expand).contains("too large"));
-    let fill = [node("ConstantOfShape", &["huge"], "z"), node("Add", &["x", "z"], "y")];
+    let fill = [
+        node("ConstantOfShape", &["huge"], "z"),
+        node("Add", &["x", "z"], "y"),
+    ];
     assert!(refusal(&model(fill.to_vec(), vec![huge])).contains("too large"));
     let pads = ints("pads", &[0, 0, 1 << 30, 1 << 30, 0, 0, 1 << 30, 1 << 30]);
     let pad = model(vec![node("Pad", &["x", "pads"], "y")], vec![pads]);
     assert!(failure(&pad).contains("too large"));
     let sizes = ints("sizes", &[1, 1, 1 << 40, 1]);
-    let resize = model(vec![node("Resize", &["x", "", "", "sizes"], "y")], vec![sizes]);
+    let resize = model(
+        vec![node("Resize", &["x", "", "", "sizes"], "y")],
+        vec![sizes],
+    );
     assert!(failure(&resize).contains("would make"));
     // Doubling again and again reaches the limit of all that is alive.
     let mut nodes = vec![node("Relu", &["x"], "v0")];
@@ -161,7 +199,10 @@ fn results_beyond_all_measure_are_refused() {
     }
     nodes.push(node("Relu", &["v40"], "y"));
     let error = failure(&model(nodes, vec![]));
-    assert!(error.contains("too large") || error.contains("more memory"), "{error}");
+    assert!(
+        error.contains("too large") || error.contains("more memory"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -171,8 +212,13 @@ fn more_parts_than_any_network_has_are_refused_before_they_are_decoded() {
     let mut bytes = vec![0x3a];
     prost::encoding::encode_varint(graph.len() as u64, &mut bytes);
     bytes.extend(graph);
-    let error = OnnxModel::load(&bytes, "bad.onnx", Device::Cpu).err().map(|e| e.to_string());
-    assert!(error.as_deref().unwrap_or("").contains("parts"), "{error:?}");
+    let error = OnnxModel::load(&bytes, "bad.onnx", Device::Cpu)
+        .err()
+        .map(|e| e.to_string());
+    assert!(
+        error.as_deref().unwrap_or("").contains("parts"),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -184,7 +230,10 @@ fn weights_in_other_files_stay_inside_the_folder_of_the_model() {
     std::fs::write(inside.join("weights.bin"), 2f32.to_le_bytes().repeat(4)).unwrap();
     std::os::unix::fs::symlink("../secret.bin", inside.join("link.bin")).unwrap();
     let with = |location: &str, length: &str| {
-        let entry = |key: &str, value: &str| wire::Entry { key: key.into(), value: value.into() };
+        let entry = |key: &str, value: &str| wire::Entry {
+            key: key.into(),
+            value: value.into(),
+        };
         let weights = wire::Tensor {
             dims: vec![4],
             data_type: data_type::FLOAT,
@@ -199,11 +248,17 @@ fn weights_in_other_files_stay_inside_the_folder_of_the_model() {
         OnnxModel::open(&path, Device::Cpu)
     };
     let model = with("weights.bin", "16").unwrap();
-    let input = HostTensor { shape: vec![1, 1, 1, 1], data: vec![3.0] };
+    let input = HostTensor {
+        shape: vec![1, 1, 1, 1],
+        data: vec![3.0],
+    };
     assert_eq!(model.run(vec![input]).unwrap()[0].data, [6.0; 4]);
     let outside = folder.path().join("secret.bin").display().to_string();
     for location in ["../secret.bin", outside.as_str(), "link.bin", ""] {
-        let error = with(location, "16").err().map(|error| error.to_string()).unwrap_or_default();
+        let error = with(location, "16")
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
         assert!(error.contains("outside the folder"), "{location}: {error}");
     }
     for length in ["17", "99999999999999", "many"] {
@@ -223,7 +278,10 @@ fn a_file_that_is_cut_off_anywhere_is_refused_and_does_no_harm() {
         let _ = OnnxModel::load(&whole[..length], "cut.onnx", Device::Cpu);
     }
     for length in [0, 1, whole.len() / 2] {
-        assert!(OnnxModel::load(&whole[..length], "cut.onnx", Device::Cpu).is_err(), "{length}");
+        assert!(
+            OnnxModel::load(&whole[..length], "cut.onnx", Device::Cpu).is_err(),
+            "{length}"
+        );
     }
 }
 

@@ -1,0 +1,198 @@
+//! `photog models`: which networks there are, and how they come into the data folder.
+
+mod import;
+mod list;
+mod pull;
+mod verify;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::{
+    config::Settings,
+    models::catalog::{Catalog, Entry, Lock, MODEL_FOLDER},
+};
+
+use super::out;
+
+/// Arguments of `photog models`.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the known networks, and which of them are there and used
+    List,
+    /// Fetch networks: those named, or else one for each purpose that has none yet
+    Pull {
+        /// Names from `photog models list`
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Take networks from files, or all known ones from folders
+    Import {
+        /// Files and folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Which network the file is, by its name from `photog models list`
+        #[arg(long = "as", value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Check files against their known hashes, and whether they hold the network they should
+    Verify {
+        /// Names from `photog models list` [default: all whose file is there]
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+/// Runs the command.
+pub fn run(args: &ModelsArgs, settings: &Settings, as_json: bool) -> anyhow::Result<ExitCode> {
+    let config = settings.check()?;
+    let root = std::path::absolute(&config.data_dir)
+        .with_context(|| format!("the folder {}", config.data_dir.display()))?;
+    let stock = Stock::open(root)?;
+    match &args.action {
+        Action::List => list::run(&stock, as_json),
+        Action::Pull { names } => pull::run(&stock, names, &config.network, as_json),
+        Action::Import { paths, name } => import::run(&stock, paths, name.as_deref(), as_json),
+        Action::Verify { names } => verify::run(&stock, names, as_json),
+    }
+}
+
+/// What is known, and the data folder in which it may be.
+struct Stock {
+    root: PathBuf,
+    catalog: Catalog,
+    lock: Lock,
+}
+
+impl Stock {
+    /// Reads the lists. Nothing is made, least of all a folder under a mistyped name.
+    fn open(root: PathBuf) -> anyhow::Result<Self> {
+        Ok(Self {
+            catalog: Catalog::load(&root)?,
+            lock: Lock::load(&root)?,
+            root,
+        })
+    }
+
+    /// Where the files lie.
+    fn folder(&self) -> PathBuf {
+        self.root.join(MODEL_FOLDER)
+    }
+
+    fn entry(&self, name: &str) -> anyhow::Result<&Entry> {
+        match self.catalog.find(name) {
+            Some(entry) => Ok(entry),
+            None => bail!("there is no network `{name}`; `photog models list` shows all names"),
+        }
+    }
+
+    /// How the file of an entry looks from outside, without reading it.
+    fn state(&self, entry: &Entry) -> State {
+        let expected = self.lock.expected(entry).size;
+        match std::fs::metadata(entry.path(&self.root)) {
+            Ok(data) if !data.is_file() => State::Damaged,
+            Ok(data) if expected.is_some_and(|size| size != data.len()) => State::Damaged,
+            Ok(_) => State::Present,
+            Err(_) => State::Missing,
+        }
+    }
+}
+
+/// How a file looks from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Present,
+    Missing,
+    /// It has not the size that it should have.
+    Damaged,
+}
+
+impl State {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Missing => "missing",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+/// What came of one network.
+struct Outcome {
+    /// Name of the entry; of the file where there is no entry.
+    name: String,
+    /// What came of it, as programs read it; `failed` is a failure.
+    state: &'static str,
+    /// The same for people.
+    text: String,
+    /// More for programs.
+    more: Value,
+}
+
+impl Outcome {
+    fn failed(name: &str, text: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: "failed",
+            text,
+            more: json!({}),
+        }
+    }
+
+    fn is_failed(&self) -> bool {
+        self.state == "failed"
+    }
+
+    fn json(&self) -> Value {
+        let mut value = json!({"name": self.name, "state": self.state, "text": self.text});
+        if let (Some(members), Some(more)) = (value.as_object_mut(), self.more.as_object()) {
+            members.extend(more.clone());
+        }
+        value
+    }
+}
+
+/// One line that says which of the networks failed; nothing when none did.
+fn fail_if_any(outcomes: &[Outcome]) -> anyhow::Result<ExitCode> {
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter(|outcome| outcome.is_failed())
+        .map(|outcome| format!("{}: {}", outcome.name, outcome.text))
+        .collect();
+    match &failed[..] {
+        [] => Ok(ExitCode::SUCCESS),
+        [one] => bail!("{one}"),
+        many => bail!(
+            "{} of {} networks failed: {}",
+            many.len(),
+            outcomes.len(),
+            many.join("; ")
+        ),
+    }
+}
+
+/// Prints what came of the networks as one document, with further members.
+fn print_json(outcomes: &[Outcome], more: &Value) -> anyhow::Result<()> {
+    let mut document = json!({"models": outcomes.iter().map(Outcome::json).collect::<Vec<_>>()});
+    if let (Some(members), Some(more)) = (document.as_object_mut(), more.as_object()) {
+        members.extend(more.clone());
+    }
+    Ok(out::json(&document)?)
+}
+
+/// A path for people and programs.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

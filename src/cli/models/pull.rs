@@ -1,0 +1,249 @@
+//! `photog models pull`: the one command that fetches networks, and only because it was asked to.
+
+use std::{fs, path::Path, process::ExitCode, thread};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::{Outcome, State, Stock, fail_if_any, print_json, shown};
+use crate::{
+    cli::{
+        out,
+        progress::{Progress, size},
+        serve::StopSignals,
+    },
+    fetch::{Download, DownloadError, Downloaded, NetworkPolicy, Patience, download},
+    job::{CancelReason, CancelToken},
+    models::catalog::{Entry, Identity, Lock, MODEL_BYTES_MAX, Role, check_network, how_to_get},
+    store::{DataFolder, sync_folder},
+};
+
+pub(super) fn run(
+    stock: &Stock,
+    names: &[String],
+    policy: &NetworkPolicy,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let wanted = if names.is_empty() {
+        standard(stock)
+    } else {
+        let entries = names.iter().map(|name| stock.entry(name));
+        entries.collect::<anyhow::Result<Vec<_>>>()?
+    };
+    let notes = if names.is_empty() {
+        notes(stock)
+    } else {
+        vec![]
+    };
+    let cancel = CancelToken::default();
+    if !wanted.is_empty() {
+        DataFolder::open(&stock.root)
+            .with_context(|| format!("the data folder {}", stock.root.display()))?;
+        cancel_on_signal(&cancel)?;
+    }
+    let mut outcomes = Vec::new();
+    for entry in wanted {
+        let outcome = pull(stock, entry, policy, &cancel, as_json)?;
+        if !as_json && !outcome.is_failed() {
+            out::line(&format!("{}: {}", outcome.name, outcome.text))?;
+        }
+        outcomes.push(outcome);
+        if cancel.reason().is_some() {
+            break;
+        }
+    }
+    if as_json {
+        print_json(&outcomes, &json!({ "notes": notes }))?;
+    } else {
+        if outcomes.is_empty() {
+            out::line("Nothing to fetch: every purpose that can be fetched for has its network.")?;
+        }
+        for note in notes {
+            out::line(&note)?;
+        }
+    }
+    fail_if_any(&outcomes)
+}
+
+/// For each role that has no file, or one of the wrong size: the first network that can be fetched.
+fn standard(stock: &Stock) -> Vec<&Entry> {
+    let wanted = |role| match stock.catalog.present(role, &stock.root) {
+        Some((entry, _)) => (stock.state(entry) == State::Damaged).then_some(entry),
+        None => stock.catalog.downloadable(role),
+    };
+    Role::ALL
+        .into_iter()
+        .filter_map(wanted)
+        .filter(|entry| entry.url.is_some())
+        .collect()
+}
+
+/// The roles that have no file and that nothing can be fetched for.
+fn notes(stock: &Stock) -> Vec<String> {
+    Role::ALL
+        .into_iter()
+        .filter(|role| stock.catalog.present(*role, &stock.root).is_none())
+        .filter(|role| stock.catalog.downloadable(*role).is_none())
+        .map(|role| format!("There is no {role} to fetch: {}.", how_to_get(role)))
+        .collect()
+}
+
+fn pull(
+    stock: &Stock,
+    entry: &Entry,
+    policy: &NetworkPolicy,
+    cancel: &CancelToken,
+    as_json: bool,
+) -> anyhow::Result<Outcome> {
+    let path = entry.path(&stock.root);
+    let expected = stock.lock.expected(entry);
+    if let Ok(found) = Identity::of(&path)
+        && expected.check(&found).is_ok()
+    {
+        let text = format!("{} is there already", shown(&path));
+        return Ok(outcome(entry, "already there", text, &found));
+    }
+    let Some(url) = &entry.url else {
+        let text = format!(
+            "it cannot be fetched, its file has to be brought: get {} from {} and run `photog models \
+             import PATH`",
+            entry.file,
+            entry.source.as_deref().unwrap_or("its source")
+        );
+        return Ok(Outcome::failed(&entry.name, text));
+    };
+    if !as_json {
+        let from = entry.source.as_deref().unwrap_or(url);
+        let bytes = expected
+            .size
+            .map_or_else(String::new, |bytes| format!(", {}", size(bytes)));
+        out::line(&format!(
+            "{}: {}; licence: {}; source: {from}{bytes}",
+            entry.name, entry.about, entry.license
+        ))?;
+    }
+    // A file whose hash is not known waits under another name until it has been looked into.
+    let target = if expected.sha256.is_some() {
+        path.clone()
+    } else {
+        stock.folder().join(format!("{}.unchecked", entry.file))
+    };
+    let wanted = Download {
+        url,
+        trusted: stock.catalog.is_own(&entry.name),
+        target: &target,
+        bytes_max: MODEL_BYTES_MAX,
+        size: expected.size,
+        sha256: expected.sha256.as_deref(),
+    };
+    let mut progress = Progress::new(&entry.name);
+    let fetched = download(
+        &wanted,
+        policy,
+        &Patience::default(),
+        cancel,
+        &mut |done, total| progress.set(done, total),
+    );
+    progress.end();
+    let fetched = match fetched {
+        Ok(fetched) => fetched,
+        Err(error) => return Ok(Outcome::failed(&entry.name, advise(&error))),
+    };
+    let found = Identity {
+        size: fetched.size,
+        sha256: fetched.sha256.clone(),
+    };
+    if target != path
+        && let Err(text) = accept(stock, entry, &target, &path, &found)
+    {
+        return Ok(Outcome::failed(&entry.name, text));
+    }
+    let text = told(&fetched, &path);
+    Ok(outcome(entry, "fetched", text, &found))
+}
+
+/// Looks into a file whose hash is not known, pins it and gives it its name.
+fn accept(
+    stock: &Stock,
+    entry: &Entry,
+    unchecked: &Path,
+    path: &Path,
+    found: &Identity,
+) -> Result<(), String> {
+    if let Err(error) = check_network(entry, unchecked) {
+        // What remains of it is harmless: nothing looks for this name.
+        let _ = fs::remove_file(unchecked);
+        return Err(format!(
+            "what came is not this network and was thrown away: {error}; check the address at its \
+             source, or bring the file with `photog models import PATH`"
+        ));
+    }
+    // The pin first: a file without one could be exchanged unseen.
+    Lock::pin(&stock.root, entry, found).map_err(|error| error.to_string())?;
+    fs::rename(unchecked, path)
+        .map_err(|error| format!("{} cannot be written: {error}", shown(path)))?;
+    sync_folder(&stock.folder()).map_err(|error| error.to_string())
+}
+
+fn outcome(entry: &Entry, state: &'static str, text: String, found: &Identity) -> Outcome {
+    Outcome {
+        name: entry.name.clone(),
+        state,
+        text,
+        more: json!({
+            "role": entry.role,
+            "file": entry.file,
+            "size": found.size,
+            "sha256": found.sha256,
+            "license": entry.license,
+            "source": entry.source,
+        }),
+    }
+}
+
+fn told(fetched: &Downloaded, path: &Path) -> String {
+    let (all, path) = (size(fetched.size), shown(path));
+    match fetched.resumed {
+        0 => format!("fetched {all} into {path}"),
+        there => format!(
+            "fetched {all} into {path}; {} of it had come in an earlier call",
+            size(there)
+        ),
+    }
+}
+
+/// What went wrong, with the way around it that this program offers.
+fn advise(error: &DownloadError) -> String {
+    match error {
+        DownloadError::Cancelled
+        | DownloadError::Busy
+        | DownloadError::Io(_)
+        | DownloadError::Store(_) => error.to_string(),
+        _ => format!("{error}; a file from elsewhere is taken by `photog models import PATH`"),
+    }
+}
+
+/// Lets SIGINT and SIGTERM stop the fetch in good order; a second one ends the program at once.
+fn cancel_on_signal(cancel: &CancelToken) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    let mut stop = {
+        let _inside = runtime.enter();
+        StopSignals::listen()?
+    };
+    let cancel = cancel.clone();
+    thread::Builder::new()
+        .name(String::from("signals"))
+        .spawn(move || {
+            runtime.block_on(async {
+                stop.next().await;
+                cancel.cancel(CancelReason::User);
+                stop.next().await;
+                std::process::exit(1);
+            });
+        })
+        .context("no thread could be started")?;
+    Ok(())
+}

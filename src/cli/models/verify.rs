@@ -1,0 +1,99 @@
+//! `photog models verify`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{Outcome, State, Stock, print_json, shown};
+use crate::{
+    cli::out,
+    models::catalog::{Entry, Identity, check_network},
+};
+
+pub(super) fn run(stock: &Stock, names: &[String], as_json: bool) -> anyhow::Result<ExitCode> {
+    let entries: Vec<&Entry> = if names.is_empty() {
+        let all = stock.catalog.entries().iter();
+        all.filter(|entry| stock.state(entry) != State::Missing)
+            .collect()
+    } else {
+        let asked_for = names.iter().map(|name| stock.entry(name));
+        asked_for.collect::<anyhow::Result<_>>()?
+    };
+    let outcomes: Vec<Outcome> = entries.iter().map(|entry| verify(stock, entry)).collect();
+    if as_json {
+        print_json(&outcomes, &json!({}))?;
+    } else if outcomes.is_empty() {
+        out::line(&format!(
+            "Nothing to verify: no known network is in {}; `photog models list` says how to get \
+             one.",
+            shown(&stock.folder())
+        ))?;
+    } else {
+        let rows: Vec<Vec<String>> = outcomes
+            .iter()
+            .map(|outcome| {
+                let state = if outcome.is_failed() {
+                    "FAILURE"
+                } else {
+                    outcome.state
+                };
+                vec![state.to_owned(), outcome.name.clone(), outcome.text.clone()]
+            })
+            .collect();
+        out::bytes(out::table(&rows).as_bytes())?;
+    }
+    Ok(if outcomes.iter().any(Outcome::is_failed) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn verify(stock: &Stock, entry: &Entry) -> Outcome {
+    let path = entry.path(&stock.root);
+    let again = if entry.url.is_some() {
+        format!("`photog models pull {}` fetches it again", entry.name)
+    } else {
+        String::from("bring it again with `photog models import PATH`")
+    };
+    let failed = |text: String| Outcome::failed(&entry.name, text);
+    if stock.state(entry) == State::Missing {
+        return failed(format!("{} is missing; {again}", shown(&path)));
+    }
+    let found = match Identity::of(&path) {
+        Ok(found) => found,
+        Err(error) => {
+            return failed(format!("{} cannot be read, {error}; {again}", shown(&path)));
+        }
+    };
+    let expected = stock.lock.expected(entry);
+    if let Err(why) = expected.check(&found) {
+        return failed(format!(
+            "{} is damaged or another file, {why}; {again}",
+            shown(&path)
+        ));
+    }
+    if let Err(error) = check_network(entry, &path) {
+        return failed(format!("{error}; {again}"));
+    }
+    let (state, text) = if expected.sha256.is_some() {
+        ("ok", format!("{} is whole", shown(&path)))
+    } else {
+        let text = format!(
+            "{0} holds a fitting network; its hash is not known: `photog models import {0}` pins it",
+            shown(&path)
+        );
+        ("not pinned", text)
+    };
+    Outcome {
+        name: entry.name.clone(),
+        state,
+        text,
+        more: json!({
+            "role": entry.role,
+            "file": entry.file,
+            "size": found.size,
+            "sha256": found.sha256,
+        }),
+    }
+}
