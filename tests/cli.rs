@@ -3,7 +3,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "the helpers of a test fail as the test itself does"
+    clippy::print_stdout,
+    reason = "the helpers of a test fail and print as the test itself does"
 )]
 
 #[path = "cli/models.rs"]

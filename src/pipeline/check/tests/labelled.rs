@@ -103,7 +103,8 @@ fn look_at_all(photos: &std::path::Path) -> Vec<Labelled> {
 fn allowed(photo: &Labelled) -> Vec<Verdict> {
     let name = photo.file.as_str();
     // The service takes jpg, jpeg and png only.
-    if photo.decode == "error" || name.ends_with(".webp") || name.ends_with(".bmp") {
+    let is_other = [".webp", ".bmp"].iter().any(|end| name.ends_with(end));
+    if photo.decode == "error" || is_other {
         return vec![Verdict::DecodeFailed];
     }
     if photo.decode == "either" && photo.report.size.is_none() {
