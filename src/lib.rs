@@ -14,7 +14,7 @@
 //!   http -----> queue: input  --- push --->  slot  --- finish ---> queue: sink
 //!                 |                           | engine.run
 //!                 | counts                    v
-//!               scheduler::decide          pipeline -----> fetch, imaging
+//!               scheduler::decide          pipeline -----> fetch, imaging, models
 //!                 | start, drain, stop
 //!                 v
 //!               workers (pool of slots)
@@ -74,10 +74,10 @@
 //! | `models` | `store`, `imaging` | jobs, requests, HTTP |
 //! | `services` | `domain` | I/O, the machine beyond the numbers it is given |
 //! | `scheduler` | `domain` | threads, I/O, clocks, payloads |
-//! | `pipeline` | `domain`, `job`, `imaging`, `fetch` | queues, HTTP, the slot it runs in |
-//! | `workers` | `domain`, `job`, `observe`, `store`, `queue`, `fetch`, `scheduler`, `pipeline` | HTTP |
+//! | `pipeline` | `domain`, `job`, `imaging`, `fetch`, `models` | queues, HTTP, the slot it runs in |
+//! | `workers` | `domain`, `job`, `observe`, `store`, `queue`, `fetch`, `models`, `scheduler`, `pipeline` | HTTP |
 //! | `config` | `domain`, `store`, `queue`, `fetch` | what the settings are used for |
-//! | `http` | `domain`, `observe`, `queue`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
+//! | `http` | `domain`, `observe`, `queue`, `models`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
 //! | `cli` | everything | |
 //!
 //! Some libraries are known to one place only, so that they can be exchanged there:
@@ -106,7 +106,7 @@
 //! | `photog-io` (a few) | connections, the scheduler's loop, timers | never blocks |
 //! | `queue-writer` (one) | the read-write connection, the state of all queues | a bounded channel of commands, one reply each |
 //! | blocking pool of the runtime | reading and writing of payload files | ends with its task |
-//! | `slot-N` (one per slot) | its engine and the job in hand | pushes from the writer, `finish` to it |
+//! | `slot-N` (one per slot) | its engine and the job in hand; networks are shared by all | pushes from the writer, `finish` to it |
 //! | `fetch` (a few per fetch) | one download at a time | joined before the fetch returns |
 //! | `signals` (one, in `photog models pull`) | nothing | asks the fetch to stop |
 //!

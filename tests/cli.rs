@@ -3,7 +3,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "the helpers of a test fail as the test itself does"
+    clippy::print_stdout,
+    reason = "the helpers of a test fail and print as the test itself does"
 )]
 
 #[path = "cli/models.rs"]
@@ -13,10 +14,15 @@ mod networks;
 #[path = "cli/program.rs"]
 mod program;
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use image::{ImageFormat, RgbImage};
-use photog::config::KEYS;
+use photog::{config::KEYS, models::catalog::MODEL_FOLDER};
 use program::{Home, fold};
 use serde_json::Value;
 
@@ -171,7 +177,7 @@ fn doctor_fails_for_what_keeps_serve_from_starting() {
         (Some(1), "failure".into())
     );
 
-    let run = home.run(&["doctor", "--json", "--device", "cuda:0"]);
+    let run = home.run(&["doctor", "--json", "--device", "cuda:1000"]);
     assert_eq!(
         (run.code, level(&run.json(), "device")),
         (Some(1), "failure".into())
@@ -263,21 +269,43 @@ fn a_database_that_is_not_ours_to_touch_is_refused_and_left_alone() {
 }
 
 #[test]
-fn check_judges_pictures_in_a_table_and_in_json() {
+fn check_without_a_detector_says_how_to_get_one() {
     let home = Home::new();
-    let good = picture(&home, "good.png", 640, 513);
+    let photo = picture(&home, "photo.png", 640, 513);
+    for format in [&["check"][..], &["check", "--json"]] {
+        let run = home.run(&[format, &[&photo]].concat());
+        let line = run.failure();
+        for part in ["face-detector", "webui/models/photog", "photog models"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+    assert!(!home.data().exists(), "judging files makes no data folder");
+}
+
+#[test]
+fn check_judges_pictures_in_a_table_and_in_json() {
+    let Some(data) = shared_data("check_judges_pictures_in_a_table_and_in_json") else {
+        return;
+    };
+    let home = Home::new();
+    bring_networks(&home, &data);
+    let person = |name: &str| {
+        let path = data.join("images/persons").join(name);
+        path.to_str().unwrap().to_owned()
+    };
+    let (good, other) = (person("p02/04.jpg"), person("p03/01.jpg"));
     let small = picture(&home, "small.png", 640, 512);
+    let plain = picture(&home, "plain.png", 640, 513);
     let text = home.file("text.jpg", "no picture");
 
     let run = home.run(&["check", &good]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    assert!(
-        run.stdout.contains("640x513") && run.stdout.contains(&good),
-        "{run:?}"
-    );
+    for part in ["1024x1280", &good, "success", "1 (36", "yes"] {
+        assert!(run.stdout.contains(part), "{part}: {run:?}");
+    }
 
-    let photos = [&*good, &small, &text, "missing.jpg"];
-    let run = home.run(&[&["check", "--json"], &photos[..]].concat());
+    let photos = [&*good, &small, &plain, &text, "missing.jpg", &other];
+    let run = home.run(&[&["check", "--json", "--same-person"], &photos[..]].concat());
     assert_eq!(run.code, Some(1), "{run:?}");
     let result = run.json();
     let results = result["check_results"].as_array().unwrap();
@@ -285,21 +313,49 @@ fn check_judges_pictures_in_a_table_and_in_json() {
         .iter()
         .map(|result| result["code"].as_u64().unwrap())
         .collect();
-    assert_eq!(codes.len(), photos.len());
-    assert_eq!(codes[0], 1);
-    assert!(codes[1..].iter().all(|code| *code != 1), "{codes:?}");
+    assert_eq!(codes, [1, 4, 5, 3, 2, 9]);
+    assert_eq!(result["same_person"], false);
     assert_eq!(
         (&results[0]["width"], &results[0]["height"]),
-        (&640.into(), &513.into())
+        (&1024.into(), &1280.into())
     );
+    assert_eq!(results[0]["faces"].as_array().unwrap().len(), 1);
     assert!(results.iter().map(|result| &result["url"]).eq(&photos));
 
-    let run = home.run(&[&["check"], &photos[..]].concat());
+    let run = home.run(&[&["check", "--same-person"], &photos[..]].concat());
     assert_eq!(
         (run.code, run.stdout.lines().count()),
-        (Some(1), 1 + photos.len())
+        (Some(1), 1 + photos.len() + 1)
     );
-    assert!(!home.data().exists(), "judging files needs no data folder");
+    assert!(run.stdout.ends_with("same person: no\n"), "{run:?}");
+}
+
+#[test]
+fn doctor_names_the_networks_that_are_there_and_the_one_that_cannot_be_used() {
+    let test = "doctor_names_the_networks_that_are_there_and_the_one_that_cannot_be_used";
+    let Some(data) = shared_data(test) else {
+        return;
+    };
+    let home = Home::new();
+    bring_networks(&home, &data);
+    let run = home.run(&["doctor", "--json"]);
+    assert_eq!(
+        (run.code, level(&run.json(), "models")),
+        (Some(0), "ok".into())
+    );
+    assert!(run.stdout.contains("mobilefacenet.onnx"), "{}", run.stdout);
+    let detector = home.data().join(MODEL_FOLDER).join("yunet_n_dynamic.onnx");
+    fs::write(detector, b"no network").unwrap();
+    let run = home.run(&["doctor", "--json"]);
+    assert_eq!(
+        (run.code, level(&run.json(), "models")),
+        (Some(0), "warning".into())
+    );
+    assert!(
+        run.stdout.contains("yunet_n_dynamic.onnx"),
+        "{}",
+        run.stdout
+    );
 }
 
 #[test]
@@ -427,4 +483,30 @@ fn picture(home: &Home, name: &str, width: u32, height: u32) -> String {
     let pixels = RgbImage::from_pixel(width, height, image::Rgb([90, 120, 150]));
     pixels.write_to(&mut bytes, ImageFormat::Png).unwrap();
     home.file(name, bytes.into_inner())
+}
+
+/// Where the test data lie; `None` with a printed line when they are not there.
+fn shared_data(test: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let data = std::env::var_os("PHOTOG_TEST_DATA").unwrap_or_else(|| "../shared/data".into());
+    let data = root.join(data);
+    if data.join("models").is_dir() {
+        return Some(data);
+    }
+    println!("skipped {test}: no test data in {}", data.display());
+    None
+}
+
+/// Puts the real networks into the data folder.
+fn bring_networks(home: &Home, data: &Path) {
+    let folder = home.data().join(MODEL_FOLDER);
+    fs::create_dir_all(&folder).unwrap();
+    for file in [
+        "yunet_n/original/yunet_n_dynamic.onnx",
+        "mobilefacenet/mobilefacenet.onnx",
+        "lightqnet_050/lightqnet_050.onnx",
+    ] {
+        let from = data.join("models").join(file);
+        fs::copy(&from, folder.join(from.file_name().unwrap())).unwrap();
+    }
 }

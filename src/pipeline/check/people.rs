@@ -6,8 +6,23 @@ use crate::models::face::Embedding;
 ///
 /// Two faces match when their cosine reaches `threshold`. The person is the one of the face with
 /// most matches, the more alike ones first and then the earlier one; a face belongs to the person
-/// when it matches the mean of those that match this face. Comparing with a mean is milder than
-/// comparing each with each: a hard photo need not match every other one.
+/// when it matches the mean of the others that match this face. Comparing with a mean is milder than
+/// comparing each with each, as a hard photo need not match every other one, and stricter too, as
+/// one chance likeness is not enough.
+///
+/// Measured with `MobileFaceNet` on the 79 photos of 18 persons of the test data. Single pairs, 238
+/// of one person and 2843 of two:
+///
+/// | threshold | 0.25 | 0.30 | 0.35 | 0.40 | 0.45 |
+/// | --- | --- | --- | --- | --- | --- |
+/// | one person taken for two | 0 | 0 | 2 | 6 | 9 |
+/// | two persons taken for one | 12 | 3 | 1 | 0 | 0 |
+///
+/// The list of networks has 0.35, because the mean forgives a pair below it and nothing forgives two
+/// persons in one training. By the rule above, at 0.35, the photos of each person alone are of one
+/// person, and in each of 875 groups of one person's photos with one of a stranger the stranger and
+/// nobody else is found. Against the mean of the others, photos of the person have at least 0.62 and
+/// those of strangers at most 0.32.
 pub(super) fn of_the_person(faces: &[&Embedding], threshold: f32) -> Vec<bool> {
     let matches = |one: &Embedding| {
         let cosines = faces.iter().map(|other| one.cosine(other));
@@ -24,12 +39,16 @@ pub(super) fn of_the_person(faces: &[&Embedding], threshold: f32) -> Vec<bool> {
     let Some((centre, _)) = best else {
         return Vec::new();
     };
-    let group = faces.iter().filter(|face| centre.cosine(face) >= threshold);
-    let mean = Embedding::mean(group.copied()).unwrap_or_else(|| centre.clone());
-    faces
-        .iter()
-        .map(|face| mean.cosine(face) >= threshold)
-        .collect()
+    let group: Vec<usize> = (0..faces.len())
+        .filter(|at| centre.cosine(faces[*at]) >= threshold)
+        .collect();
+    let belongs = |(at, face): (usize, &&Embedding)| {
+        let others = group.iter().filter(|other| **other != at);
+        let mean = Embedding::mean(others.map(|other| faces[*other]));
+        // Without others it is the centre itself.
+        mean.is_none_or(|mean| mean.cosine(face) >= threshold)
+    };
+    faces.iter().enumerate().map(belongs).collect()
 }
 
 #[cfg(test)]
@@ -69,6 +88,12 @@ mod tests {
     fn a_hard_photo_need_not_match_every_other_one() {
         // 0 and 70 do not match each other, but both match what lies between.
         assert_eq!(of(&[0.0, 35.0, 70.0]), [true, true, true]);
+    }
+
+    #[test]
+    fn a_chance_likeness_to_one_photo_is_not_enough() {
+        // 95 matches 40 and no other; 40 matches most and is the centre.
+        assert_eq!(of(&[-10.0, 95.0, 0.0, 40.0]), [true, false, true, true]);
     }
 
     #[test]

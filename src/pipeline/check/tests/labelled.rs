@@ -15,8 +15,13 @@ const NETWORKS: [(&str, &str); 3] = [
     ("mobilefacenet", "mobilefacenet/mobilefacenet.onnx"),
     ("lightqnet", "lightqnet_050/lightqnet_050.onnx"),
 ];
-/// Photos that are read, but whose face is below an eighth of the photo.
-const FROM_AFAR: [&str; 2] = ["persons/p01/01.jpg", "persons/p01/03.jpg"];
+/// Photos with a good face that is below an eighth of the photo.
+const FROM_AFAR: [&str; 4] = [
+    "hard/profile_bw.png",
+    "persons/p01/01.jpg",
+    "persons/p01/03.jpg",
+    "persons/p08/02.jpg",
+];
 /// A face below a helmet, behind dark glasses, in the shadow.
 const COVERED: &str = "hard/helmet_glasses_dark.jpg";
 
@@ -34,16 +39,9 @@ struct Labelled {
     quality: Option<String>,
     report: PhotoReport,
     /// The rules about faces alone, as if the photo were large enough.
-    face: Option<(Verdict, Observation)>,
-}
-
-impl Labelled {
-    fn embedding(&self) -> Option<&Embedding> {
-        match &self.face {
-            Some((_, Observation::Portrait(portrait))) => portrait.embedding.as_ref(),
-            _ => None,
-        }
-    }
+    face: Option<Verdict>,
+    /// The largest face, of known persons only.
+    embedding: Option<Embedding>,
 }
 
 /// All shared photos, looked at once; `None` with a printed line when they are not there.
@@ -75,25 +73,26 @@ fn look_at_all(photos: &std::path::Path) -> Vec<Labelled> {
         let sources = [PhotoSource::Path(&file)];
         let judged = judge_photos(&sources, false, &fetcher(), &*networks, &context());
         let report = judged.unwrap().reports.remove(0);
-        let face = decode(&fs::read(&file).unwrap(), &Limits::default())
-            .ok()
-            .map(|photo| {
-                let seen = networks.observe(&photo).unwrap();
-                (judge::face_verdict(photo.dimensions(), &seen).0, seen)
-            });
+        let file = file.strip_prefix(photos).unwrap().to_str().unwrap();
+        let photo = decode(&fs::read(photos.join(file)).unwrap(), &Limits::default()).ok();
+        let seen = photo.as_ref().map(|photo| networks.observe(photo).unwrap());
+        let is_person = file.starts_with("persons/");
+        let embedding = photo.as_ref().zip(seen.as_ref()).filter(|_| is_person);
+        let embedding = embedding.map(|(photo, seen)| {
+            let embedder = networks.embedder.as_ref().unwrap();
+            embedder.embed(photo, &seen.faces()[0]).unwrap()
+        });
         Labelled {
-            file: file
-                .strip_prefix(photos)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned(),
+            file: file.to_owned(),
             identity: text(&label["identity"]),
             faces: [0, 1].map(|at| label["faces"][at].as_u64().unwrap()),
             decode: text(&label["decode"]).unwrap_or_else(|| "ok".to_owned()),
             quality: text(&label["quality"]),
             report,
-            face,
+            face: photo
+                .zip(seen)
+                .map(|(photo, seen)| judge::face_verdict(photo.dimensions(), &seen).0),
+            embedding,
         }
     };
     let labels = manifest["images"].as_array().unwrap();
@@ -102,43 +101,28 @@ fn look_at_all(photos: &std::path::Path) -> Vec<Labelled> {
 
 /// Which verdicts the label of a photo allows.
 fn allowed(photo: &Labelled) -> Vec<Verdict> {
-    use Verdict::{
-        DecodeFailed, FaceTooSmall, NoFace, PoorQuality, SeveralFaces, Success, TooSmall,
-    };
     let name = photo.file.as_str();
     // The service takes jpg, jpeg and png only.
-    if photo.decode == "error"
-        || [".webp", ".bmp"]
-            .iter()
-            .any(|format| name.ends_with(format))
-    {
-        return vec![DecodeFailed];
+    let is_other = [".webp", ".bmp"].iter().any(|end| name.ends_with(end));
+    if photo.decode == "error" || is_other {
+        return vec![Verdict::DecodeFailed];
     }
     if photo.decode == "either" && photo.report.size.is_none() {
-        return vec![DecodeFailed];
+        return vec![Verdict::DecodeFailed];
     }
     if photo
         .report
         .size
         .is_some_and(|(width, height)| width.min(height) <= 512)
     {
-        return vec![TooSmall];
+        return vec![Verdict::TooSmall];
     }
     of_faces(photo)
-        .into_iter()
-        .map(|verdict| match verdict {
-            Success if FROM_AFAR.contains(&name) => FaceTooSmall,
-            Success if name == COVERED => PoorQuality,
-            other => other,
-        })
-        .filter(|verdict| {
-            [Success, NoFace, SeveralFaces, FaceTooSmall, PoorQuality].contains(verdict)
-        })
-        .collect()
 }
 
 /// Which verdicts the number of faces and the quality allow.
 fn of_faces(photo: &Labelled) -> Vec<Verdict> {
+    let name = photo.file.as_str();
     let [least, most] = photo.faces;
     let mut allowed = Vec::new();
     if least == 0 {
@@ -150,7 +134,11 @@ fn of_faces(photo: &Labelled) -> Vec<Verdict> {
     if least <= 1 && most >= 1 {
         let is_bad = photo.quality.as_deref() == Some("bad");
         let is_good = matches!(photo.quality.as_deref(), None | Some("good"));
-        if !is_bad {
+        if FROM_AFAR.contains(&name) {
+            allowed.push(Verdict::FaceTooSmall);
+        } else if name == COVERED {
+            allowed.push(Verdict::PoorQuality);
+        } else if !is_bad {
             allowed.push(Verdict::Success);
         }
         // Where none is asked for, faces of the persons are good; things that may pass for a face
@@ -193,7 +181,7 @@ fn photos_that_are_too_small_are_judged_right_too_if_one_looks() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for photo in photos {
-        let Some((verdict, _)) = &photo.face else {
+        let Some(verdict) = &photo.face else {
             continue;
         };
         if photo.report.verdict != Verdict::TooSmall {
@@ -213,7 +201,7 @@ fn photos_that_are_too_small_are_judged_right_too_if_one_looks() {
 fn persons(photos: &[Labelled]) -> BTreeMap<&str, Vec<(&str, &Embedding)>> {
     let mut persons: BTreeMap<&str, Vec<_>> = BTreeMap::new();
     for photo in photos {
-        if let (Some(person), Some(face)) = (&photo.identity, photo.embedding()) {
+        if let (Some(person), Some(face)) = (&photo.identity, &photo.embedding) {
             persons
                 .entry(person)
                 .or_default()
@@ -312,5 +300,5 @@ fn somebody_else_among_the_photos_of_a_person_is_found() {
         wrong.len()
     );
     assert!(groups > 500);
-    assert!(wrong.len() * 1000 <= groups, "{wrong:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
