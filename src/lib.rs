@@ -135,6 +135,8 @@
 //!   `tests/crash` kills the program at random moments and looks for what it had acknowledged.
 //! - `tests/cli` runs the program itself; `tests/flows` runs it under the unmodified Python client
 //!   of the cloud.
+//! - `tests/faces` holds what is found in real photos against a reference implementation, and the
+//!   tests of [`models`] hold each operator against onnxruntime (`tests/reference`).
 //! - `tests/openapi` holds the interface against `assets/openapi.json`, so that a change of it is
 //!   seen in review.
 //! - `tests/tidy` checks what tools do not: the tables of this page, length of files, words,

@@ -73,6 +73,7 @@ heading 'flows through the running program'
 if [[ -f benches/queue.rs ]]; then
     heading 'benchmarks, once at the smallest size'
     cargo bench --profile dev --bench queue -- --smoke
+    cargo bench --profile dev --bench faces -- --smoke
 fi
 
 printf '\ntests/run.sh: all passed\n'
