@@ -29,7 +29,7 @@ const TURNED_RGB_BYTES: u64 = 6;
 /// Walks the segments of a JPEG up to its end marker (ITU-T T.81, annex B).
 pub(super) fn of_jpeg(bytes: &[u8]) -> Result<Layout<'_>, ImagingError> {
     let mut rest = Cursor(bytes.get(2..).unwrap_or_default());
-    let mut frame: Option<Layout<'_>> = None;
+    let mut frame: Option<JpegFrame> = None;
     let mut scans = 0;
     loop {
         match rest.next_marker()? {
@@ -41,7 +41,10 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Result<Layout<'_>, ImagingError> {
                 if scans > JPEG_SCANS_MAX {
                     return Err(ImagingError::Damaged("it has too many scans"));
                 }
-                rest.segment()?;
+                let components = rest.segment()?.first();
+                if let Some(frame) = &mut frame {
+                    frame.is_interleaved &= components == Some(&frame.components);
+                }
             }
             marker @ 0xc0..=0xcf if !matches!(marker, 0xc4 | 0xc8 | 0xcc) => {
                 if frame.is_some() {
@@ -55,27 +58,49 @@ pub(super) fn of_jpeg(bytes: &[u8]) -> Result<Layout<'_>, ImagingError> {
         }
     }
     match frame {
-        Some(layout) if scans > 0 => Ok(layout),
+        Some(frame) if scans > 0 => Ok(frame.layout()),
         _ => Err(ImagingError::Damaged("it holds no picture")),
     }
 }
 
-fn jpeg_frame(marker: u8, body: &[u8]) -> Result<Layout<'_>, ImagingError> {
+/// What the header of a JPEG's frame says.
+struct JpegFrame {
+    width: u16,
+    height: u16,
+    components: u8,
+    is_progressive: bool,
+    /// Every scan so far holds all components.
+    is_interleaved: bool,
+}
+
+impl JpegFrame {
+    fn layout(&self) -> Layout<'static> {
+        // Where several scans make up one block of pixels, its coefficients, two bytes each, are
+        // kept until the last of them.
+        let coefficients = if self.is_progressive || !self.is_interleaved {
+            2 * u64::from(self.components)
+        } else {
+            0
+        };
+        Layout {
+            width: u32::from(self.width),
+            height: u32::from(self.height),
+            peak_bytes_per_pixel: (coefficients + 3).max(TURNED_RGB_BYTES),
+            exif: None,
+        }
+    }
+}
+
+fn jpeg_frame(marker: u8, body: &[u8]) -> Result<JpegFrame, ImagingError> {
     let &[_precision, h1, h0, w1, w0, components, ..] = body else {
         return Err(ImagingError::Truncated);
     };
-    // A progressive picture keeps every coefficient, two bytes each, until the last scan.
-    let is_progressive = matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce);
-    let coefficients = if is_progressive {
-        2 * u64::from(components)
-    } else {
-        0
-    };
-    Ok(Layout {
-        width: u32::from(u16::from_be_bytes([w1, w0])),
-        height: u32::from(u16::from_be_bytes([h1, h0])),
-        peak_bytes_per_pixel: (coefficients + 3).max(TURNED_RGB_BYTES),
-        exif: None,
+    Ok(JpegFrame {
+        width: u16::from_be_bytes([w1, w0]),
+        height: u16::from_be_bytes([h1, h0]),
+        components,
+        is_progressive: matches!(marker, 0xc2 | 0xc6 | 0xca | 0xce),
+        is_interleaved: true,
     })
 }
 

@@ -83,29 +83,6 @@ pub enum ImagingError {
     },
 }
 
-/// What a file says about its picture, before decoding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// Format by content.
-    pub format: Format,
-    /// Width in pixels as stored, before the EXIF orientation.
-    pub width: u32,
-    /// Height in pixels as stored, before the EXIF orientation.
-    pub height: u32,
-}
-
-/// Reads format and size and checks that the file is whole and within the limits.
-///
-/// Allocates nothing. The pixels may still turn out to be damaged.
-pub fn probe(bytes: &[u8], limits: &Limits) -> Result<Header, ImagingError> {
-    let (format, layout) = inspect(bytes, limits)?;
-    Ok(Header {
-        format,
-        width: layout.width,
-        height: layout.height,
-    })
-}
-
 /// Decodes a picture to upright RGB, 8 bits a sample.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, ImagingError> {
     let (format, layout) = inspect(bytes, limits)?;
@@ -126,6 +103,9 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, ImagingError> {
     Ok(upright.into_rgb8())
 }
 
+/// Reads format and structure, checks that the file is whole and holds it against the limits.
+///
+/// Allocates nothing. The pixels may still turn out to be damaged.
 fn inspect<'a>(bytes: &'a [u8], limits: &Limits) -> Result<(Format, Layout<'a>), ImagingError> {
     if bytes.is_empty() {
         return Err(ImagingError::Empty);

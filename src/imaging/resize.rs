@@ -126,11 +126,12 @@ pub fn resize_part(
             let mut narrow = vec![0; (end - first) * row_samples];
             let mut line = vec![0; columns.line_samples()];
             for (row, narrow) in (first..end).zip(narrow.chunks_exact_mut(row_samples)) {
-                let source = &samples[row * stride + columns.from..][..columns.span];
+                let row = &samples[row * stride..][..stride];
                 if same_width {
-                    narrow.copy_from_slice(source);
+                    narrow.copy_from_slice(&row[part.left as usize * CHANNELS..][..row_samples]);
                     continue;
                 }
+                let source = &row[columns.from..][..columns.span];
                 for (wide, sample) in line.iter_mut().zip(source) {
                     *wide = i32::from(*sample);
                 }
@@ -361,6 +362,18 @@ mod tests {
         let picture = crate::imaging::samples::picture(33, 21);
         assert_eq!(resize(&picture, 33, 21, Kernel::Triangle), picture);
         assert_eq!(resize(&picture, 33, 21, Kernel::Box), picture);
+        // A kernel reaches for the next column, and with an unchanged width nothing is made of it.
+        let part = Window {
+            left: 4,
+            top: 0,
+            width: 5,
+            height: 9,
+        };
+        let cut = resize_part(&picture, 33, 9, Kernel::Triangle, part);
+        let whole = resize(&picture, 33, 9, Kernel::Triangle);
+        for (x, y, pixel) in cut.enumerate_pixels() {
+            assert_eq!(pixel, whole.get_pixel(4 + x, y));
+        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Quality {
         let wide = columns.len();
         let mut edges = Vec::with_capacity(values.len());
         for y in 1..rows.len().saturating_sub(1) {
-            for at in y * wide + 1..(y + 1) * wide - 1 {
+            for at in y * wide + 1..((y + 1) * wide).saturating_sub(1) {
                 edges.push(
                     values[at - 1] + values[at + 1] + values[at - wide] + values[at + wide]
                         - 4.0 * values[at],
@@ -177,8 +177,9 @@ mod tests {
 
     #[test]
     fn crops_of_other_sizes_give_numbers() {
-        for side in [0, 1, 29, 38, 90, 300] {
-            let quality = Quality::of(&RgbImage::new(side, side), &LARGE);
+        let sides = [0, 1, 20, 29, 38, 90, 300];
+        for (width, height) in sides.into_iter().flat_map(|w| sides.map(|h| (w, h))) {
+            let quality = Quality::of(&RgbImage::new(width, height), &LARGE);
             assert!(quality.sharpness.is_finite() && quality.brightness == 0.0);
         }
     }
