@@ -8,7 +8,7 @@ use super::execute::Place;
 use super::host::{Host, MAX_RANK, broadcast, elements};
 use super::kernels::{Kernels, plain};
 use super::operator::Operator;
-use super::value::{Inputs, Value, axes, axis, limited, sizes_of};
+use super::value::{Inputs, NOTHING, Value, axes, axis, limited, sizes_of};
 
 impl<B: Kernels> Place<'_, B> {
     /// Operators that move numbers without changing them.
@@ -33,6 +33,8 @@ impl<B: Kernels> Place<'_, B> {
                 if starts.len() != ends.len() || at.len() != ends.len() || steps.len() != at.len() {
                     return Err("its starts, ends, axes and steps differ in number".into());
                 }
+                // Refuses an axis that is named twice.
+                axes(&at, from.len())?;
                 let mut value = input.clone();
                 for (((&start, &end), &at), &step) in starts.iter().zip(&ends).zip(&at).zip(&steps)
                 {
@@ -133,6 +135,7 @@ impl<B: Kernels> Place<'_, B> {
                     Some(host) if bounded(&shape).is_ok() => {
                         arithmetic::expand(host, &shape).map(Value::Host)
                     }
+                    _ if shape.contains(&0) => return Err(NOTHING.into()),
                     _ => {
                         let tensor = ranked::<B>(input.device(self.device)?, shape.len());
                         Ok(Value::Device(B::float_expand(tensor, Shape::from(shape))))
@@ -160,10 +163,13 @@ impl<B: Kernels> Place<'_, B> {
         }
         limited(&shape)?;
         let hosts: Option<Vec<&Host>> = values.iter().map(|value| value.host()).collect();
-        if let Some(hosts) = hosts {
+        if let Some(hosts) = hosts
+            && bounded(&shape).is_ok()
+        {
             return arithmetic::concat(&hosts, at).map(Value::Host);
         }
-        let tensors = values.iter().map(|value| value.device(self.device));
+        let parts = values.iter().filter(|value| value.sizes()[at] > 0);
+        let tensors = parts.map(|value| value.device(self.device));
         Ok(Value::Device(B::concat(
             tensors.collect::<Result<_, _>>()?,
             at,
@@ -226,12 +232,12 @@ impl<B: Kernels> Place<'_, B> {
         }
         shape[at] = places.len();
         limited(&shape)?;
-        if places.is_empty() {
-            return Err("it takes nothing from its input".into());
-        }
         match value.host() {
-            Some(host) => arithmetic::select(host, at, places).map(Value::Host),
-            None => {
+            Some(host) if bounded(&shape).is_ok() => {
+                arithmetic::select(host, at, places).map(Value::Host)
+            }
+            _ if places.is_empty() => Err(NOTHING.into()),
+            _ => {
                 let places = places.iter().map(|&place| place as i64).collect();
                 Ok(Value::Device(plain::select::<B>(
                     value.device(self.device)?,
@@ -281,9 +287,10 @@ fn slice(size: usize, start: i64, end: i64, step: i64) -> Result<Vec<usize>, Str
             (start..end).step_by(step).map(|at| at as usize).collect()
         }
         _ => {
+            // In this order, for an axis without places.
             let (start, end) = (
-                from_end(start).clamp(-1, size - 1),
-                from_end(end).clamp(-1, size - 1),
+                from_end(start).max(0).min(size - 1),
+                from_end(end).max(-1).min(size - 1),
             );
             let step = usize::try_from(step.unsigned_abs()).unwrap_or(usize::MAX);
             (end + 1..=start)

@@ -3,12 +3,18 @@
 use super::host::{Host, read_tensor};
 use super::wire::{self, attribute_kind as kind};
 
+/// Most attributes of a node; no operator has more than a dozen.
+const MAX_ATTRIBUTES: usize = 64;
+
 /// The attributes of one node that have not been taken yet.
 pub struct Attributes<'a>(Vec<&'a wire::Attribute>);
 
 impl<'a> Attributes<'a> {
     /// All attributes of a node. An error when a name comes twice or refers to a function.
     pub fn new(node: &'a wire::Node) -> Result<Self, String> {
+        if node.attribute.len() > MAX_ATTRIBUTES {
+            return Err(format!("it has more than {MAX_ATTRIBUTES} attributes"));
+        }
         let mut all: Vec<&wire::Attribute> = Vec::new();
         for attribute in &node.attribute {
             if all.iter().any(|other| other.name == attribute.name) {

@@ -88,9 +88,13 @@ impl<B: Kernels> Place<'_, B> {
                     None if *noop => return Ok(input.clone()),
                     None => (0..from.len()).collect(),
                 };
+                let mut left = from.clone();
+                over.iter().for_each(|&at| left[at] = 1);
                 let reduced = match input.host() {
-                    Some(host) => Value::Host(arithmetic::reduce(host, &over, *kind)?),
-                    None => {
+                    Some(host) if bounded(&left).is_ok() => {
+                        Value::Host(arithmetic::reduce(host, &over, *kind)?)
+                    }
+                    _ => {
                         let tensor = input.device(self.device)?;
                         Value::Device(plain::reduce::<B>(tensor, &over, *kind))
                     }
@@ -154,6 +158,7 @@ impl<B: Kernels> Place<'_, B> {
             Operator::MaxPool { window, padding } => {
                 let [n, c, h, w] = pictures(from)?;
                 let window = settle(window, *padding, window.kernel, h, w)?;
+                limited(&window.bordered([n, c, h, w]))?;
                 let [rows, columns] = window.output(h, w).unwrap_or([0, 0]);
                 limited(&[n, c, rows, columns])?;
                 B::max_pool(tensor, &window, store)
@@ -165,6 +170,7 @@ impl<B: Kernels> Place<'_, B> {
             } => {
                 let [n, c, h, w] = pictures(from)?;
                 let window = settle(window, *padding, window.kernel, h, w)?;
+                limited(&window.bordered([n, c, h, w]))?;
                 let [rows, columns] = window.output(h, w).unwrap_or([0, 0]);
                 limited(&[n, c, rows, columns])?;
                 B::average_pool(tensor, &window, *count_border, store)
@@ -192,7 +198,12 @@ impl<B: Kernels> Place<'_, B> {
                 let factors = inputs.host(*scales)?.filter(|host| host.len() > 0);
                 let sizes = inputs.ints(*scales + 1)?;
                 let [rows, columns] = resize::mixes(rule, [n, c, h, w], factors, sizes.as_deref())?;
-                limited(&[n, c, rows.taps.len(), columns.taps.len()])?;
+                let [to_h, to_w] = [&rows, &columns].map(|mix| mix.taps.len());
+                limited(&[n, c, to_h, to_w])?;
+                // What lies between the two axes, and the mixes as matrices.
+                limited(&[n, c, h, to_w])?;
+                limited(&[to_h, h])?;
+                limited(&[to_w, w])?;
                 B::resize(tensor, &rows, &columns, store)
             }
             Operator::InstanceNormalization { epsilon } => {
@@ -291,6 +302,12 @@ impl<B: Kernels> Place<'_, B> {
     fn binary(&self, a: &Value<B>, b: &Value<B>, binary: Binary) -> Result<Value<B>, String> {
         let shape = broadcast(&a.sizes(), &b.sizes())?;
         limited(&shape)?;
+        // An exponent may be an integer where the base is none.
+        let exponent = match (binary, a.host().map(Host::as_floats)) {
+            (Binary::Pow, Some(Ok(_))) => in_floats(b),
+            _ => b.clone(),
+        };
+        let b = &exponent;
         if let (Some(a), Some(b)) = (a.host(), b.host())
             && bounded(&shape).is_ok()
         {

@@ -1,9 +1,10 @@
 //! Runs the steps of a network on a device.
 
+use super::arrange::ranked;
 use super::compute::settle;
 use super::execute::Place;
 use super::graph::{Graph, Port, ValueId};
-use super::host::elements;
+use super::host::{broadcast, elements};
 use super::kernels::{Kernels, plain};
 use super::operator::{Fill, Padding};
 use super::plan::{Action, ConvStep, Step, plan};
@@ -212,6 +213,7 @@ impl<B: Kernels> Engine<B> {
             ));
         }
         let settled = settle(&step.window, step.padding, step.window.kernel, h, w)?;
+        limited(&settled.bordered([n, c, h, w]))?;
         if step.padding != Padding::Given {
             let Border {
                 top,
@@ -221,7 +223,6 @@ impl<B: Kernels> Engine<B> {
             } = settled.border;
             let amounts = [(0, 0), (0, 0), (top, bottom), (left, right)];
             (h, w) = (h + top + bottom, w + left + right);
-            limited(&[n, c, h, w])?;
             input = plain::pad::<B>(input, &amounts, Fill::Constant, 0.0);
         }
         let [rows, columns] = step.window.output(h, w).unwrap_or([0, 0]);
@@ -233,11 +234,11 @@ impl<B: Kernels> Engine<B> {
             Some((sizes, tensor)) => {
                 // The sum was to be broadcast; the convolution makes one picture, so the other side
                 // has to become as large.
-                if super::host::broadcast(&sizes, &shape)? != shape || sizes.len() != 4 {
+                if broadcast(&sizes, &shape)? != shape {
                     return Err(format!("adding {sizes:?} to {shape:?} is not supported"));
                 }
                 Some(B::float_expand(
-                    tensor,
+                    ranked::<B>(tensor, shape.len()),
                     burn::tensor::Shape::from(shape.to_vec()),
                 ))
             }

@@ -12,6 +12,9 @@ use crate::models::ModelError;
 /// Most nodes of a network.
 const MAX_NODES: usize = 20_000;
 
+/// Most numbers in the file, and again in what its convolutions are packed into: 2 GiB.
+pub const MAX_NUMBERS: usize = 1 << 29;
+
 /// A value that flows between nodes, by number.
 pub type ValueId = usize;
 
@@ -76,6 +79,7 @@ impl Graph {
         let mut builder = Builder {
             ids: HashMap::new(),
             constants: Vec::new(),
+            numbers: 0,
         };
         for tensor in &graph.initializer {
             let outside = external(tensor, folder).map_err(refuse)?;
@@ -89,6 +93,12 @@ impl Graph {
                 continue;
             }
             let port = port(info).map_err(refuse)?;
+            if port.dims.is_empty() {
+                return Err(refuse(format!(
+                    "its input `{}` does not say how many axes it has",
+                    port.name
+                )));
+            }
             inputs.push((builder.define(&info.name, None).map_err(refuse)?, port));
         }
         let mut nodes = Vec::with_capacity(graph.node.len());
@@ -165,10 +175,18 @@ impl Graph {
 struct Builder {
     ids: HashMap<String, ValueId>,
     constants: Vec<Option<Host>>,
+    /// Numbers in all constants.
+    numbers: usize,
 }
 
 impl Builder {
     fn define(&mut self, name: &str, constant: Option<Host>) -> Result<ValueId, String> {
+        self.numbers += constant.as_ref().map_or(0, Host::len);
+        if self.numbers > MAX_NUMBERS {
+            return Err(format!(
+                "its tensors have more than {MAX_NUMBERS} numbers together"
+            ));
+        }
         match self.ids.entry(name.into()) {
             Entry::Occupied(_) => Err(format!("the value `{name}` is made twice")),
             Entry::Vacant(entry) => {
@@ -223,8 +241,21 @@ impl Builder {
                 }
             });
         }
-        let mut outputs = Vec::with_capacity(node.output.len());
-        for output in &node.output {
+        let is_dropout = node.op_type == "Dropout";
+        if is_dropout && let Some(Some(training)) = inputs.get(2) {
+            let training = self.constants[*training].as_ref().map(Host::as_ints);
+            if !matches!(training, Some(Ok([0]))) {
+                return Err(unsupported("it drops numbers, as in training".into()));
+            }
+        }
+        // Which numbers a dropout took away is asked for in training only.
+        let made = if is_dropout { 1 } else { node.output.len() };
+        let mut named = node.output.iter().skip(1).filter(|name| !name.is_empty());
+        if !matches!(operator, Operator::Split { .. }) && !is_dropout && named.next().is_some() {
+            return Err(unsupported("only its first output is supported".into()));
+        }
+        let mut outputs = Vec::with_capacity(made);
+        for output in node.output.iter().take(made) {
             outputs.push(match output.as_str() {
                 "" => None,
                 name => {

@@ -28,6 +28,14 @@ pub fn elements(shape: &[usize]) -> Option<usize> {
         .try_fold(1_usize, |product, &size| product.checked_mul(size))
 }
 
+/// The same where an axis without places counts as one with one: of a tensor without numbers, the
+/// other axes may claim anything.
+pub fn span(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size.max(1)))
+}
+
 impl Host {
     /// A tensor; the caller vouches for the sizes.
     pub fn new(shape: Vec<usize>, data: HostData) -> Self {
@@ -148,6 +156,9 @@ pub fn read_tensor(tensor: &wire::Tensor, external: Option<&[u8]>) -> Result<Hos
     if shape.len() > MAX_RANK {
         return Err(format!("`{name}` has {} axes", shape.len()));
     }
+    if count == 0 && span(&shape).is_none_or(|span| span > MAX_EMPTY_SPAN) {
+        return Err(format!("`{name}` has impossible sizes"));
+    }
     if tensor.data_location != 0 && external.is_none() {
         return Err(format!(
             "`{name}` lies in another file, which cannot be used here"
@@ -227,6 +238,8 @@ pub fn read_tensor(tensor: &wire::Tensor, external: Option<&[u8]>) -> Result<Hos
 
 /// Most axes of a tensor.
 pub const MAX_RANK: usize = 8;
+/// Most that the other axes of a tensor without numbers may claim.
+const MAX_EMPTY_SPAN: usize = 1 << 20;
 
 /// The first bytes; chunks of the right length come in.
 fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {

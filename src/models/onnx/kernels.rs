@@ -8,7 +8,7 @@
 
 use burn::tensor::backend::{Backend, ExecutionError};
 use burn::tensor::ops::{ConvOptions, FloatTensor};
-use burn::tensor::{Shape, Slice, TensorData, TensorMetadata};
+use burn::tensor::{Shape, Slice, TensorData, TensorMetadata, get_device_settings};
 
 use super::operator::{Binary, Fill, Reduce, Unary};
 use super::spec::{Activation, Border, ConvSpec, Mix, Window};
@@ -140,6 +140,7 @@ pub mod plain {
     use super::{
         Activation, Backend, Binary, Border, ConvOptions, ConvSpec, ExecutionError, Fill,
         FloatTensor, Mix, PlainConv, Reduce, Shape, Slice, TensorData, TensorMetadata, Unary,
+        get_device_settings,
         Window,
     };
 
@@ -315,13 +316,31 @@ pub mod plain {
             Binary::Mul => B::float_mul(a, b),
             Binary::Div => B::float_div(a, b),
             Binary::Pow => B::float_powf(a, b),
-            // min(a, b) = a - max(a - b, 0), max(a, b) = b + max(a - b, 0)
-            Binary::Min => B::float_sub(a.clone(), B::relu(B::float_sub(a, b))),
-            Binary::Max => B::float_add(b.clone(), B::relu(B::float_sub(a, b))),
+            Binary::Min => smaller::<B>(a, b, false),
+            Binary::Max => smaller::<B>(a, b, true),
             Binary::Equal | Binary::Greater | Binary::Less => {
                 unreachable!("comparisons are refused before")
             }
         }
+    }
+
+    /// The smaller numbers of two tensors that broadcast, or the larger ones.
+    fn smaller<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>, larger: bool) -> FloatTensor<B> {
+        let shape: Vec<usize> = sizes(&a)
+            .into_iter()
+            .zip(sizes(&b))
+            .map(|(a, b)| a.max(b))
+            .collect();
+        let a = B::float_expand(a, Shape::from(shape.clone()));
+        let b = B::float_expand(b, Shape::from(shape));
+        let kind = get_device_settings::<B>(&B::float_device(&a)).bool_dtype;
+        let (one, other) = if larger {
+            (b.clone(), a.clone())
+        } else {
+            (a.clone(), b.clone())
+        };
+        let is_below = B::float_lower(one, other, kind);
+        B::float_mask_where(b, is_below, a)
     }
 
     /// See [`super::Kernels::max_pool`].

@@ -312,6 +312,9 @@ impl Operator {
             "AveragePool" => {
                 let count_border = a.flag("count_include_pad", false)?;
                 let (window, padding) = window(a, true)?;
+                if window.dilation != [1, 1] {
+                    return Err("means of pixels that are not neighbours are not supported".into());
+                }
                 Self::AveragePool {
                     window,
                     padding,
@@ -406,13 +409,11 @@ impl Operator {
                     other => return Err(format!("the mode `{other}` is not supported")),
                 };
                 Self::DepthToSpace {
-                    block: a.count("blocksize", 1)?,
+                    block: block(a)?,
                     column_first,
                 }
             }
-            "SpaceToDepth" => Self::SpaceToDepth {
-                block: a.count("blocksize", 1)?,
-            },
+            "SpaceToDepth" => Self::SpaceToDepth { block: block(a)? },
             "Identity" => Self::Identity,
             "Dropout" => {
                 // While inferring it passes its input on, whatever its rate.
@@ -425,6 +426,17 @@ impl Operator {
             _ => return Err("this operator is not supported".into()),
         })
     }
+}
+
+/// The side of the squares of pixels that channels become.
+fn block(a: &mut Attributes<'_>) -> Result<usize, String> {
+    let side = a.count("blocksize", 1)?;
+    if side > MAX_WINDOW {
+        return Err(format!(
+            "the attribute `blocksize` is {side}, which is out of range"
+        ));
+    }
+    Ok(side)
 }
 
 fn reduce(a: &mut Attributes<'_>, kind: Reduce) -> Result<Operator, String> {

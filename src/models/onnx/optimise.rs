@@ -4,21 +4,22 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexDevice;
 
 use super::execute::Place;
-use super::graph::{Graph, Node, ValueId};
+use super::graph::{Graph, MAX_NUMBERS, Node, ValueId};
 use super::host::{Host, HostData};
 use super::kernels::{Kernels, plain};
 use super::operator::{Operator, Unary};
-use super::spec::Activation;
+use super::spec::{Activation, ConvSpec, Window};
 use super::value::{Inputs, Value};
 use crate::models::ModelError;
 
-/// Largest tensor that is computed at load and kept.
-const MAX_FOLDED: usize = 1 << 22;
+/// Most numbers in all tensors that are computed at load: half a GiB.
+const MAX_FOLDED: usize = 1 << 27;
 
 /// Computes what depends on nothing but constants, and lets normalisations by given statistics
 /// disappear in the convolutions before them.
 pub fn optimise(graph: Graph) -> Result<Graph, ModelError> {
     let mut graph = fold_constants(graph)?;
+    check_packed(&graph)?;
     fold_normalisations(&mut graph);
     Ok(graph.pruned())
 }
@@ -31,6 +32,7 @@ fn fold_constants(mut graph: Graph) -> Result<Graph, ModelError> {
         store: &store,
     };
     let nodes = std::mem::take(&mut graph.nodes);
+    let mut folded = 0;
     for node in nodes {
         let constant = node
             .inputs
@@ -58,10 +60,13 @@ fn fold_constants(mut graph: Graph) -> Result<Graph, ModelError> {
         let results = place
             .execute(&node.operator, &inputs, node.outputs.len())
             .and_then(|values| {
-                values
-                    .into_iter()
-                    .map(kept)
-                    .collect::<Result<Vec<Host>, String>>()
+                let hosts = values.into_iter().map(kept);
+                let hosts = hosts.collect::<Result<Vec<Host>, String>>()?;
+                folded += hosts.iter().map(Host::len).sum::<usize>();
+                if folded > MAX_FOLDED {
+                    return Err(format!("it and others make more than {MAX_FOLDED} numbers"));
+                }
+                Ok(hosts)
             })
             .map_err(|reason| ModelError::Refused {
                 file: graph.file.clone(),
@@ -78,19 +83,44 @@ fn fold_constants(mut graph: Graph) -> Result<Graph, ModelError> {
 
 fn kept(value: Value<Flex>) -> Result<Host, String> {
     let shape = value.sizes();
-    let host = match value {
+    Ok(match value {
         Value::Device(tensor) => {
             Host::new(shape, HostData::Floats(plain::download::<Flex>(tensor)?))
         }
         other => other.host().cloned().unwrap_or_else(|| Host::ints(vec![])),
-    };
-    if host.len() > MAX_FOLDED {
-        return Err(format!(
-            "it would make a constant of {} numbers",
-            host.len()
-        ));
+    })
+}
+
+/// Refuses a network whose convolutions would take more memory than any real one: each packs weights
+/// of its own, while in the file they may all be the same.
+fn check_packed(graph: &Graph) -> Result<(), ModelError> {
+    let mut packed = 0_usize;
+    for node in &graph.nodes {
+        let Operator::Conv { window, groups, .. } = &node.operator else {
+            continue;
+        };
+        let Some(&[outputs, each, kh, kw]) = graph.constant(node, 1).map(|host| &host.shape[..])
+        else {
+            continue;
+        };
+        let spec = ConvSpec {
+            inputs: each.saturating_mul(*groups),
+            outputs,
+            window: Window {
+                kernel: [kh, kw],
+                ..window.clone()
+            },
+            groups: *groups,
+        };
+        packed = packed.saturating_add(spec.packed().unwrap_or(usize::MAX));
+        if packed > MAX_NUMBERS {
+            return Err(ModelError::Refused {
+                file: graph.file.clone(),
+                reason: format!("its convolutions need more than {MAX_NUMBERS} numbers together"),
+            });
+        }
     }
-    Ok(host)
+    Ok(())
 }
 
 /// Scale and shift of a normalisation by given statistics:

@@ -95,6 +95,7 @@ pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>
                     && let Some(other) = addend(&graph.nodes[at], draft.output)
                     && graph.constants[other].is_none()
                     && made[other] <= index
+                    && !is_one_pixel(graph, &made, node.inputs.first().copied().flatten())
                 {
                     draft.residual = Some(other);
                     draft.output = graph.nodes[at].outputs[0];
@@ -139,7 +140,7 @@ pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>
             frees: vec![],
         });
     }
-    let mut steps = join(steps);
+    let mut steps = join(graph, steps);
     mark_last_uses(graph, &mut steps);
     Ok(steps)
 }
@@ -151,6 +152,27 @@ fn unsupported(graph: &Graph, node: &Node, reason: &str) -> ModelError {
         operator: node.kind.clone(),
         reason: reason.into(),
     }
+}
+
+/// Whether a value is what is left of whole pictures, one number a channel: added to a picture it is
+/// broadcast, which a convolution does not do with its sum.
+fn is_one_pixel(graph: &Graph, made: &[usize], mut value: Option<ValueId>) -> bool {
+    while let Some(id) = value
+        && let Some(node) = made[id].checked_sub(1).map(|at| &graph.nodes[at])
+    {
+        match node.operator {
+            Operator::GlobalAveragePool | Operator::GlobalMaxPool | Operator::Reduce { .. } => {
+                return true;
+            }
+            Operator::Conv { .. }
+            | Operator::BatchNormalization { .. }
+            | Operator::Unary(_)
+            | Operator::PRelu
+            | Operator::Clip { .. } => value = node.inputs.first().copied().flatten(),
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// What a node adds to `value`, if it is an addition of two different values.
@@ -262,17 +284,18 @@ fn conv_step<B: Kernels>(
 }
 
 /// Lets pairs of convolutions run as one where the device has something better for them.
-fn join<B: Kernels>(steps: Vec<Step<B>>) -> Vec<Step<B>> {
-    let mut uses = std::collections::HashMap::new();
-    for id in steps.iter().flat_map(|step| step.inputs.iter().flatten()) {
-        *uses.entry(*id).or_insert(0) += 1;
+fn join<B: Kernels>(graph: &Graph, steps: Vec<Step<B>>) -> Vec<Step<B>> {
+    let mut uses = vec![0; graph.constants.len()];
+    let inputs = steps.iter().flat_map(|step| step.inputs.iter().flatten());
+    for id in inputs.chain(graph.outputs.iter().map(|(id, _)| id)) {
+        uses[*id] += 1;
     }
     let mut joined: Vec<Step<B>> = Vec::with_capacity(steps.len());
     for mut step in steps {
         if let Action::Conv(second) = &mut step.action
             && second.padding == Padding::Given
             && let Some(input) = step.inputs[0]
-            && uses.get(&input) == Some(&1)
+            && uses[input] == 1
             && let Some(at) = joined
                 .iter()
                 .rposition(|before| before.outputs[0] == Some(input))

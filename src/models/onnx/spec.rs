@@ -41,6 +41,9 @@ impl Activation {
     pub const RELU: Self = Self::Clip(0.0, f32::INFINITY);
 }
 
+/// Numbers in the longest vector of a processor, with 512 bits.
+const LANES_MAX: usize = 16;
+
 /// A convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvSpec {
@@ -55,6 +58,20 @@ pub struct ConvSpec {
 }
 
 impl ConvSpec {
+    /// Most numbers that its weights take in working order: full vectors of outputs in each group.
+    /// None when that is beyond counting.
+    pub fn packed(&self) -> Option<usize> {
+        let [kh, kw] = self.window.kernel;
+        let each = (self.inputs / self.groups).checked_mul(kh)?.checked_mul(kw)?;
+        let outputs = if self.is_depthwise() {
+            self.outputs.next_multiple_of(LANES_MAX)
+        } else {
+            let outputs = (self.outputs / self.groups).next_multiple_of(LANES_MAX);
+            outputs.checked_mul(self.groups)?
+        };
+        each.checked_mul(outputs)
+    }
+
     /// Whether each channel has a kernel of its own.
     pub fn is_depthwise(&self) -> bool {
         self.groups == self.inputs && self.groups == self.outputs
@@ -88,6 +105,18 @@ impl Window {
     /// Rows and columns from the first tap to after the last.
     pub fn reach(&self) -> [usize; 2] {
         [0, 1].map(|axis| (self.kernel[axis] - 1) * self.dilation[axis] + 1)
+    }
+
+    /// The sizes `[n, c, h, w]` of pictures with the border around them.
+    pub fn bordered(&self, [n, c, h, w]: [usize; 4]) -> [usize; 4] {
+        let Border {
+            top,
+            left,
+            bottom,
+            right,
+        } = self.border;
+        // Sizes and borders are far below half of what a word holds.
+        [n, c, h + top + bottom, w + left + right]
     }
 
     /// Height and width of the output for an input of this height and width; none when the window

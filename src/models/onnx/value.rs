@@ -4,11 +4,14 @@ use std::sync::{Arc, OnceLock};
 
 use burn::tensor::ops::FloatTensor;
 
-use super::host::{Host, MAX_RANK, elements};
+use super::host::{Host, MAX_RANK, span};
 use super::kernels::{Kernels, plain};
 
 /// Most numbers of one tensor: 1 GiB.
 pub const MAX_ELEMENTS: usize = 1 << 28;
+
+/// Why a tensor without numbers is refused where it meets pixels.
+pub const NOTHING: &str = "one of its tensors has no numbers";
 
 /// A tensor of the file, on the device as soon as an operator wants it there.
 pub struct Constant<B: Kernels> {
@@ -63,9 +66,12 @@ impl<B: Kernels> Value<B> {
         }
     }
 
-    /// The tensor on the device.
+    /// The tensor on the device, where there are none without numbers.
     pub fn device(&self, device: &B::Device) -> Result<FloatTensor<B>, String> {
         let upload = |host: &Host| {
+            if host.len() == 0 {
+                return Err(NOTHING.into());
+            }
             Ok::<_, String>(plain::upload::<B>(
                 host.as_floats()?.to_vec(),
                 &host.shape,
@@ -132,7 +138,7 @@ impl<'a, B: Kernels> Inputs<'a, B> {
 
 /// Refuses a tensor that is larger than any network for a portrait needs.
 pub fn limited(shape: &[usize]) -> Result<(), String> {
-    match elements(shape) {
+    match span(shape) {
         Some(count) if count <= MAX_ELEMENTS && shape.len() <= MAX_RANK => Ok(()),
         _ => Err(format!(
             "it would make a tensor of the sizes {shape:?}, which is too large"

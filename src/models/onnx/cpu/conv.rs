@@ -90,7 +90,8 @@ impl Conv {
         let [matrix] = matrices.as_slice() else {
             return None;
         };
-        if !self.spec.is_pointwise() {
+        // Channels that do not fit are refused by name when the two run one after the other.
+        if !self.spec.is_pointwise() || self.spec.outputs != next.spec.inputs {
             return None;
         }
         let spec = ConvSpec {

@@ -3,6 +3,7 @@
 //! A fresh piece of memory has to be cleared by the system page by page, which would cost a small
 //! network as much time as its arithmetic.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use burn::backend::flex::FlexTensor;
@@ -16,7 +17,8 @@ pub struct Store(Mutex<Free>);
 
 #[derive(Default)]
 struct Free {
-    pieces: Vec<Vec<f32>>,
+    /// The longest unused first.
+    pieces: VecDeque<Vec<f32>>,
     numbers: usize,
 }
 
@@ -28,14 +30,10 @@ impl Store {
         let best = (0..free.pieces.len())
             .filter(|&i| fits(&free.pieces[i]))
             .min_by_key(|&i| free.pieces[i].capacity());
-        let mut piece = match best {
-            Some(best) => {
-                let piece = free.pieces.swap_remove(best);
-                free.numbers -= piece.capacity();
-                piece
-            }
-            None => Vec::new(),
-        };
+        let mut piece = best
+            .and_then(|best| free.pieces.remove(best))
+            .unwrap_or_default();
+        free.numbers -= piece.capacity();
         drop(free);
         // Only what the piece did not have before is cleared.
         piece.resize(count, 0.0);
@@ -47,10 +45,17 @@ impl Store {
         let Ok(piece) = tensor.into_data().into_vec::<f32>() else {
             return;
         };
+        if piece.capacity() == 0 || piece.capacity() > MAX_KEPT {
+            return;
+        }
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.numbers + piece.capacity() <= MAX_KEPT {
-            free.numbers += piece.capacity();
-            free.pieces.push(piece);
+        free.numbers += piece.capacity();
+        free.pieces.push_back(piece);
+        // Pieces that were not wanted for longest fit pictures of another size.
+        while free.numbers > MAX_KEPT
+            && let Some(oldest) = free.pieces.pop_front()
+        {
+            free.numbers -= oldest.capacity();
         }
     }
 }
