@@ -23,8 +23,8 @@ use photog::{
     job::{CancelToken, JobContext},
     models::{
         backend::Device,
-        catalog::Catalog,
-        face::{FaceModels, align},
+        catalog::{Catalog, Role},
+        face::{Face, FaceModels, align},
         onnx::{HostTensor, OnnxModel},
     },
     pipeline::{PhotoSource, Verdict, judge_photos},
@@ -340,6 +340,10 @@ fn compare(data: &Path, home: &Path, device: &str) -> Result<ExitCode> {
     let mut photos = Vec::new();
     collect(&data.join("images"), &mut photos)?;
     photos.sort();
+    let catalog = Catalog::built_in();
+    let detector = catalog.present(Role::FaceDetector, home);
+    let threshold = detector.and_then(|(entry, _)| entry.thresholds.score);
+    let threshold = threshold.context("there is no face-detector")?;
     let (mut faces, mut worst) = (0, 0.0_f32);
     let mut note = |name: &Path, what: &str, difference: f32| -> Result<()> {
         if difference.is_nan() || difference > DIFFERENCE_MAX {
@@ -359,14 +363,23 @@ fn compare(data: &Path, home: &Path, device: &str) -> Result<ExitCode> {
         // Files that are damaged or of another kind are part of the test data.
         let Ok(photo) = read(path) else { continue };
         let (ours, theirs) = (cpu.detector.detect(&photo)?, gpu.detector.detect(&photo)?);
-        for face in &ours {
-            let overlap = |other: &&photog::models::face::Face| other.bounds.iou(&face.bounds);
-            let best = theirs
+        let beside = |face: &Face, others: &[Face]| {
+            let overlap = |other: &&Face| other.bounds.iou(&face.bounds);
+            let best = others
                 .iter()
                 .max_by(|a, b| overlap(a).total_cmp(&overlap(b)));
-            let Some(other) = best.filter(|best| overlap(best) > 0.5) else {
-                // At the threshold itself one side may find it alone.
-                note(path, "a face", (face.score - 0.6).abs())?;
+            best.filter(|best| overlap(best) > 0.5).copied()
+        };
+        // At the threshold itself one side may find a face alone.
+        for (these, those) in [(&ours, &theirs), (&theirs, &ours)] {
+            for face in these {
+                if beside(face, those).is_none() {
+                    note(path, "a face of one side", (face.score - threshold).abs())?;
+                }
+            }
+        }
+        for face in &ours {
+            let Some(other) = beside(face, &theirs) else {
                 continue;
             };
             faces += 1;
@@ -377,16 +390,15 @@ fn compare(data: &Path, home: &Path, device: &str) -> Result<ExitCode> {
                 note(path, "a point", (a[0] - b[0]).hypot(a[1] - b[1]) / size)?;
             }
             let crop = align(&photo, &face.points);
-            if let (Some(one), Some(two)) = (&cpu.embedder, &gpu.embedder) {
-                let cosine = one.embed_aligned(&crop)?.cosine(&two.embed_aligned(&crop)?);
-                note(path, "the embedding", 1.0 - cosine)?;
+            if let (Ok(one), Ok(two)) = (cpu.embedder(), gpu.embedder()) {
+                let (one, two) = (one.embed_aligned(&crop)?, two.embed_aligned(&crop)?);
+                for (a, b) in one.as_slice().iter().zip(two.as_slice()) {
+                    note(path, "the embedding", (a - b).abs())?;
+                }
             }
             if let (Some(one), Some(two)) = (&cpu.quality, &gpu.quality) {
-                note(
-                    path,
-                    "the quality",
-                    (one.score(&crop)? - two.score(&crop)?).abs(),
-                )?;
+                let difference = one.score(&crop)? - two.score(&crop)?;
+                note(path, "the quality", difference.abs())?;
             }
         }
     }

@@ -328,6 +328,7 @@ fn check_judges_pictures_in_a_table_and_in_json() {
         (Some(1), 1 + photos.len() + 1)
     );
     assert!(run.stdout.ends_with("same person: no\n"), "{run:?}");
+    assert!(run.stderr.contains("5 of 6 photos"), "{run:?}");
 }
 
 #[test]

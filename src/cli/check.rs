@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 use crate::{
     config::Settings,
     fetch::Fetcher,
-    job::{CancelToken, JobContext},
-    models::{ModelError, catalog::Role, face::Face, shelf::Shelf},
+    job::{CancelToken, JobContext, ProgressSink},
+    models::{face::Face, shelf::Shelf},
     pipeline::{FaceSource as _, Judgement, PhotoReport, PhotoSource, judge_photos},
     store::Mounts,
 };
 
-use super::{device, out};
+use super::{
+    device, out,
+    progress::{Progress, Unit},
+};
 
 /// Longest time for all photos of one call.
 const TIME_MAX: Duration = Duration::from_secs(60 * 60);
@@ -47,8 +50,9 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     let observer = Shelf::new(&config.data_dir, device)
         .observer()
         .context("photos cannot be judged")?;
-    if args.same_person && observer.same_person().is_none() {
-        let missing = ModelError::missing(Role::FaceEmbedding);
+    if args.same_person
+        && let Err(missing) = observer.same_person()
+    {
         anyhow::bail!("--same-person compares persons, and {missing}");
     }
     let sources: Vec<PhotoSource<'_>> = args
@@ -56,14 +60,16 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
         .iter()
         .map(|path| PhotoSource::Path(path))
         .collect();
+    let shown = Arc::new(Shown::new(sources.len()));
     let context = JobContext {
         cancel: CancelToken::default(),
         deadline: started + TIME_MAX,
-        progress: Arc::new(()),
+        progress: shown.clone(),
         device: device.to_string(),
     };
     let fetcher = Fetcher::new(Mounts::default(), config.network);
     let judged = judge_photos(&sources, args.same_person, &fetcher, &*observer, &context);
+    shown.progress().end();
     let judgement = judged.map_err(|_| {
         anyhow::anyhow!("the photos took longer than {TIME_MAX:?}; check fewer at once")
     })?;
@@ -80,12 +86,42 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
             out::line(same_person(judgement.same_person))?;
         }
     }
-    let usable = judgement.reports.iter().all(PhotoReport::is_usable);
-    Ok(if usable {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    let reports = &judgement.reports;
+    match reports.iter().filter(|report| !report.is_usable()).count() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => anyhow::bail!(
+            "{count} of {} photos cannot be used; the list says why and what to do",
+            reports.len()
+        ),
+    }
+}
+
+/// Shows how many of the photos are judged.
+struct Shown {
+    photos: usize,
+    progress: Mutex<Progress>,
+}
+
+impl Shown {
+    fn new(photos: usize) -> Self {
+        let progress = Progress::new("checking photos", Unit::Count);
+        Self {
+            photos,
+            progress: Mutex::new(progress),
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // What it shows is worth less than the work.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProgressSink for Shown {
+    fn report(&self, fraction: f64, _note: &str) {
+        let done = (fraction * self.photos as f64).round() as u64;
+        self.progress().set(done, Some(self.photos as u64));
+    }
 }
 
 /// The members of a result of the service, and what else is known of each photo.

@@ -6,6 +6,7 @@ mod pull;
 mod verify;
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -16,7 +17,12 @@ use serde_json::{Value, json};
 
 use crate::{
     config::Settings,
-    models::catalog::{Catalog, Entry, Lock, MODEL_FOLDER},
+    models::{
+        ModelError,
+        catalog::{Catalog, Entry, Identity, Lock, MODEL_FOLDER},
+        face::check_network,
+    },
+    store::sync_folder,
 };
 
 use super::out;
@@ -101,13 +107,56 @@ impl Stock {
     /// How the file of an entry looks from outside, without reading it.
     fn state(&self, entry: &Entry) -> State {
         let expected = self.lock.expected(entry).size;
-        match std::fs::metadata(entry.path(&self.root)) {
+        match fs::metadata(entry.path(&self.root)) {
             Ok(data) if !data.is_file() => State::Damaged,
             Ok(data) if expected.is_some_and(|size| size != data.len()) => State::Damaged,
             Ok(_) => State::Present,
             Err(_) => State::Missing,
         }
     }
+
+    /// The file of an entry, if it is whole: by its hash, or where none is known by what it holds.
+    fn whole(&self, entry: &Entry) -> Option<Identity> {
+        let path = entry.path(&self.root);
+        let found = Identity::of(&path).ok()?;
+        let expected = self.lock.expected(entry);
+        expected.check(&found).ok()?;
+        (expected.sha256.is_some() || check_network(entry, &path).is_ok()).then_some(found)
+    }
+
+    /// Where a file waits until it has been looked into; nothing else looks for this name.
+    fn unchecked(&self, entry: &Entry) -> PathBuf {
+        self.folder().join(format!("{}.unchecked", entry.file))
+    }
+
+    /// Looks into the waiting file of an entry whose hash is not known, pins it and gives it its
+    /// name. A file that is not the network is thrown away.
+    fn accept(&self, entry: &Entry, found: &Identity) -> Result<(), NotAccepted> {
+        let unchecked = self.unchecked(entry);
+        if let Err(error) = check_network(entry, &unchecked) {
+            // What remains of it is harmless.
+            let _ = fs::remove_file(&unchecked);
+            return Err(NotAccepted::Network(error));
+        }
+        let path = entry.path(&self.root);
+        // The pin first: a file without one could be exchanged unseen.
+        Lock::pin(&self.root, entry, found)
+            .map_err(anyhow::Error::new)
+            .and_then(|()| {
+                fs::rename(&unchecked, &path)
+                    .with_context(|| format!("{} cannot be written", shown(&path)))?;
+                Ok(sync_folder(&self.folder())?)
+            })
+            .map_err(NotAccepted::Other)
+    }
+}
+
+/// Why a file was not taken.
+enum NotAccepted {
+    /// It is not the network.
+    Network(ModelError),
+    /// It could not be written.
+    Other(anyhow::Error),
 }
 
 /// How a file looks from outside.

@@ -23,7 +23,14 @@ pub fn bytes(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Lays cells out in columns, two spaces apart; the last column is as long as it likes.
+///
+/// Cells may hold names of files. Control characters, which terminals obey, are left out.
 pub fn table(rows: &[Vec<String>]) -> String {
+    let plain = |cell: &String| cell.chars().filter(|sign| !sign.is_control()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(plain).collect())
+        .collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
@@ -35,7 +42,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
         .map(|column| width(column).unwrap_or(0))
         .collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             // Writing to a string does not fail.
@@ -58,5 +65,11 @@ mod tests {
             vec!["ccc".to_owned(), String::new()],
         ];
         assert_eq!(table(&rows), "a    bb\nccc\n");
+    }
+
+    #[test]
+    fn a_name_gives_the_terminal_no_orders() {
+        let rows = [vec!["\u{1b}[2Ja\n.jpg".to_owned(), "b".to_owned()]];
+        assert_eq!(table(&rows), "[2Ja.jpg  b\n");
     }
 }

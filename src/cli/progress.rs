@@ -8,61 +8,115 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Work that is done before needs no line.
-const FIRST_LINE_AFTER: Duration = Duration::from_secs(2);
-/// From then on there is a line this often.
+/// Work that is done before is not shown.
+const FIRST_AFTER: Duration = Duration::from_secs(2);
+/// From then on there is a line this often, where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// The bar where the end is known.
-const BAR: &str = "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {eta} left";
-/// The line where it is not.
-const COUNTER: &str = "{msg} {binary_bytes}";
 
-/// Shows how many bytes of something are done.
-pub struct Progress(Shown);
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Things.
+    Count,
+}
 
-enum Shown {
-    Bar(ProgressBar),
-    Lines(Lines),
+impl Unit {
+    /// The bar where the end is known.
+    const fn bar(self) -> &'static str {
+        match self {
+            Self::Bytes => "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {eta} left",
+            Self::Count => "{msg} [{bar:30}] {pos} of {len}, {eta} left",
+        }
+    }
+
+    /// The line where it is not.
+    const fn counter(self) -> &'static str {
+        match self {
+            Self::Bytes => "{msg} {binary_bytes}",
+            Self::Count => "{msg} {pos}",
+        }
+    }
+
+    fn text(self, number: u64) -> String {
+        match self {
+            Self::Bytes => size(number),
+            Self::Count => number.to_string(),
+        }
+    }
+}
+
+/// Shows how much of some work is done, once it has lasted two seconds.
+pub struct Progress {
+    name: String,
+    unit: Unit,
+    /// When there is next something to show.
+    next: Instant,
+    /// On a terminal, from the first time on.
+    bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Begins to show work of this name.
-    pub fn new(name: &str) -> Self {
-        Self(if io::stderr().is_terminal() {
-            let bar = ProgressBar::no_length().with_message(name.to_owned());
-            bar.set_style(style(COUNTER));
-            Shown::Bar(bar)
-        } else {
-            Shown::Lines(Lines::new(name, Instant::now()))
-        })
+    /// Begins to watch work of this name.
+    pub fn new(name: &str, unit: Unit) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit,
+            next: Instant::now() + FIRST_AFTER,
+            bar: None,
+        }
     }
 
-    /// So many bytes are done, of so many where that is known.
+    /// So much is done, of so much where that is known.
     pub fn set(&mut self, done: u64, total: Option<u64>) {
-        match &mut self.0 {
-            Shown::Bar(bar) => {
-                if let Some(total) = total
-                    && bar.length() != Some(total)
-                {
-                    bar.set_length(total);
-                    bar.set_style(style(BAR));
-                }
-                bar.set_position(done);
-            }
-            Shown::Lines(lines) => {
-                if let Some(line) = lines.line(Instant::now(), done, total) {
-                    // Who closed standard error does not want to read it.
-                    let _ = writeln!(io::stderr(), "{line}");
-                }
-            }
+        let now = Instant::now();
+        if now < self.next {
+            return;
         }
+        if !io::stderr().is_terminal() {
+            if let Some(line) = self.line(now, done, total) {
+                // Who closed standard error does not want to read it.
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+            return;
+        }
+        let unit = self.unit;
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::no_length().with_message(self.name.clone());
+            bar.set_style(style(unit.counter()));
+            bar
+        });
+        if let Some(total) = total
+            && bar.length() != Some(total)
+        {
+            bar.set_length(total);
+            bar.set_style(style(unit.bar()));
+        }
+        bar.set_position(done);
     }
 
     /// Takes the bar away: what came of the work is said elsewhere.
-    pub fn end(self) {
-        if let Shown::Bar(bar) = self.0 {
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+
+    /// The line that is due, if one is.
+    fn line(&mut self, now: Instant, done: u64, total: Option<u64>) -> Option<String> {
+        if now < self.next {
+            return None;
+        }
+        self.next = now + LINE_EVERY;
+        let (name, is) = (&self.name, self.unit.text(done));
+        Some(match total.filter(|total| *total > 0) {
+            Some(total) => {
+                let percent = u128::from(done) * 100 / u128::from(total);
+                format!("{name}: {is} of {}, {percent} %", self.unit.text(total))
+            }
+            None => format!("{name}: {is}"),
+        })
     }
 }
 
@@ -71,36 +125,6 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .expect("the template is well-formed")
         .progress_chars("=> ")
-}
-
-/// Decides when a line is due.
-struct Lines {
-    name: String,
-    next: Instant,
-}
-
-impl Lines {
-    fn new(name: &str, now: Instant) -> Self {
-        Self {
-            name: name.to_owned(),
-            next: now + FIRST_LINE_AFTER,
-        }
-    }
-
-    fn line(&mut self, now: Instant, done: u64, total: Option<u64>) -> Option<String> {
-        if now < self.next {
-            return None;
-        }
-        self.next = now + LINE_EVERY;
-        let name = &self.name;
-        Some(match total.filter(|total| *total > 0) {
-            Some(total) => {
-                let percent = u128::from(done) * 100 / u128::from(total);
-                format!("{name}: {} of {}, {percent} %", size(done), size(total))
-            }
-            None => format!("{name}: {}", size(done)),
-        })
-    }
 }
 
 /// A number of bytes for people.
@@ -124,13 +148,15 @@ mod tests {
 
     #[test]
     fn templates_are_well_formed() {
-        let _ = (style(BAR), style(COUNTER));
+        for unit in [Unit::Bytes, Unit::Count] {
+            let _ = (style(unit.bar()), style(unit.counter()));
+        }
     }
 
     #[test]
     fn lines_come_after_two_seconds_and_then_every_five() {
-        let start = Instant::now();
-        let mut lines = Lines::new("sface", start);
+        let mut lines = Progress::new("sface", Unit::Bytes);
+        let start = lines.next - FIRST_AFTER;
         let heard: Vec<_> = (0..12)
             .filter_map(|second| {
                 let now = start + Duration::from_secs(second);
@@ -144,6 +170,11 @@ mod tests {
         assert_eq!(heard, expected);
         let later = start + Duration::from_secs(60);
         assert_eq!(lines.line(later, 9, None).unwrap(), "sface: 9 bytes");
+        let mut photos = Progress::new("checking photos", Unit::Count);
+        assert_eq!(
+            photos.line(later, 3, Some(12)).unwrap(),
+            "checking photos: 3 of 12, 25 %"
+        );
     }
 
     #[test]

@@ -59,9 +59,9 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    /// That no file of this role is there, and how to get one.
-    pub fn missing(role: catalog::Role) -> Self {
-        let hint = catalog::how_to_get(role);
+    /// That no file of this role is there, and how to get one that `catalog` knows.
+    pub fn missing(catalog: &catalog::Catalog, role: catalog::Role) -> Self {
+        let hint = catalog.how_to_get(role);
         Self::Missing { role, hint }
     }
 }

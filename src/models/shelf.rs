@@ -92,7 +92,7 @@ impl Shelf {
         let catalog = self.catalog()?;
         match catalog.present(role, &self.0.folder) {
             Some((entry, _)) => Ok(entry.clone()),
-            None => Err(ModelError::missing(role)),
+            None => Err(ModelError::missing(&catalog, role)),
         }
     }
 

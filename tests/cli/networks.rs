@@ -10,8 +10,8 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-/// An ONNX file with a network that gives the mean of each of the three channels of a picture with
-/// 8x8 pixels. `name` makes files that differ.
+/// An ONNX file with a network that gives the mean of each of the three channels of an aligned face.
+/// `name` makes files that differ.
 pub fn network(name: &str) -> Vec<u8> {
     // Field numbers of onnx.proto.
     let node = |input: &str, output: &str, operator: &str| {
@@ -31,7 +31,7 @@ pub fn network(name: &str) -> Vec<u8> {
         node("picture", "means", "GlobalAveragePool"),
         node("means", "numbers", "Flatten"),
         text(2, name),
-        port(11, "picture", &[3, 8, 8]),
+        port(11, "picture", &[3, 112, 112]),
         port(12, "numbers", &[3]),
     ];
     // IR version 8, operator set 17.
@@ -74,7 +74,7 @@ pub fn entry(name: &str, more: &[(&str, &str)]) -> String {
         "[[model]]\nname = \"{name}\"\nrole = \"face-embedding\"\nfile = \"{name}.onnx\"\n\
          about = \"means of colours\"\nlicense = \"CC0-1.0\"\nsource = \"https://example.org/{name}\"\n\
          embedding_length = 3\nthresholds = {{ same_person = 0.9 }}\n\
-         preprocess = {{ size = [8, 8], mean = [0, 0, 0], scale = [1, 1, 1], order = \"rgb\" }}\n"
+         preprocess = {{ size = [112, 112], mean = [0, 0, 0], scale = [1, 1, 1], order = \"rgb\" }}\n"
     );
     for (field, value) in more {
         writeln!(text, "{field} = \"{value}\"").unwrap();

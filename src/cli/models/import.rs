@@ -7,13 +7,13 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde_json::json;
 
-use super::{Outcome, Stock, fail_if_any, print_json, shown};
+use super::{NotAccepted, Outcome, Stock, fail_if_any, print_json, shown};
 use crate::{
     cli::{out, progress::size},
-    models::catalog::{Entry, Identity, Lock, check_network},
+    models::catalog::{Entry, Expected, Identity, Lock},
     store::{DataFolder, StoreError, write_atomic_with},
 };
 
@@ -142,29 +142,38 @@ impl<'a> Import<'a> {
             }
             return Ok(());
         }
-        if expected.sha256.is_none()
-            && let Err(error) = check_network(entry, path)
-        {
-            let text = format!("it is not the network `{}`: {error}", entry.name);
-            self.outcomes.push(fail(text));
-            return Ok(());
-        }
         if self.taken.insert(entry.name.clone()) {
-            let outcome = self.take(path, entry, &identity);
+            let outcome = self.take(path, entry, &expected, &identity);
             self.outcomes
                 .push(outcome.unwrap_or_else(|error| fail(format!("{error:#}"))));
         }
         Ok(())
     }
 
-    /// Copies a file that fits, pins it where its hash was not known, and says so.
-    fn take(&self, from: &Path, entry: &Entry, identity: &Identity) -> anyhow::Result<Outcome> {
+    /// Copies a file that may be the one. Where its hash was not known, looks into the copy and pins
+    /// it. Says what came of it.
+    fn take(
+        &self,
+        from: &Path,
+        entry: &Entry,
+        expected: &Expected,
+        identity: &Identity,
+    ) -> anyhow::Result<Outcome> {
         let root = &self.stock.root;
         DataFolder::open(root).with_context(|| format!("the data folder {}", root.display()))?;
         let path = entry.path(root);
         let is_there = Identity::of(&path).is_ok_and(|there| there == *identity);
-        Lock::pin(root, entry, identity)?;
-        if !is_there {
+        if expected.sha256.is_none() {
+            copy(from, &self.stock.unchecked(entry), identity)?;
+            self.stock.accept(entry, identity).map_err(|why| match why {
+                NotAccepted::Network(error) => anyhow!(
+                    "it is not the network `{}`: {error}; a network has to be one file, with its \
+                     weights inside",
+                    entry.name
+                ),
+                NotAccepted::Other(error) => error,
+            })?;
+        } else if !is_there {
             copy(from, &path, identity)?;
         }
         let text = if is_there {

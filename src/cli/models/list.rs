@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{State, Stock, shown};
 use crate::{
     cli::out,
-    models::catalog::{Entry, Role, how_to_get},
+    models::catalog::{Entry, Role},
 };
 
 /// Most foreign files that are named.
@@ -34,7 +34,7 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
             .collect();
         let missing: Vec<Value> = missing
             .iter()
-            .map(|role| json!({"role": role, "hint": how_to_get(*role)}))
+            .map(|role| json!({"role": role, "hint": stock.catalog.how_to_get(*role)}))
             .collect();
         out::json(&json!({
             "folder": shown(&stock.folder()),
@@ -81,7 +81,10 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
         }
     }
     for role in missing {
-        say(format!("There is no {role}: {}.", how_to_get(role)));
+        say(format!(
+            "There is no {role}: {}.",
+            stock.catalog.how_to_get(role)
+        ));
     }
     if !foreign.is_empty() {
         say(format!(

@@ -1,21 +1,21 @@
 //! `photog models pull`: the one command that fetches networks, and only because it was asked to.
 
-use std::{fs, path::Path, process::ExitCode, thread};
+use std::{path::Path, process::ExitCode, thread};
 
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Outcome, State, Stock, fail_if_any, print_json, shown};
+use super::{NotAccepted, Outcome, Stock, fail_if_any, print_json, shown};
 use crate::{
     cli::{
         out,
-        progress::{Progress, size},
+        progress::{Progress, Unit, size},
         serve::StopSignals,
     },
     fetch::{Download, DownloadError, Downloaded, NetworkPolicy, Patience, download},
     job::{CancelReason, CancelToken},
-    models::catalog::{Entry, Identity, Lock, MODEL_BYTES_MAX, Role, check_network, how_to_get},
-    store::{DataFolder, sync_folder},
+    models::catalog::{Entry, Identity, MODEL_BYTES_MAX, Role},
+    store::DataFolder,
 };
 
 pub(super) fn run(
@@ -65,10 +65,10 @@ pub(super) fn run(
     fail_if_any(&outcomes)
 }
 
-/// For each role that has no file, or one of the wrong size: the first network that can be fetched.
+/// For each role that has no file, or a damaged one: the first network that can be fetched.
 fn standard(stock: &Stock) -> Vec<&Entry> {
     let wanted = |role| match stock.catalog.present(role, &stock.root) {
-        Some((entry, _)) => (stock.state(entry) == State::Damaged).then_some(entry),
+        Some((entry, _)) => stock.whole(entry).is_none().then_some(entry),
         None => stock.catalog.downloadable(role),
     };
     Role::ALL
@@ -84,7 +84,10 @@ fn notes(stock: &Stock) -> Vec<String> {
         .into_iter()
         .filter(|role| stock.catalog.present(*role, &stock.root).is_none())
         .filter(|role| stock.catalog.downloadable(*role).is_none())
-        .map(|role| format!("There is no {role} to fetch: {}.", how_to_get(role)))
+        .map(|role| {
+            let way = stock.catalog.how_to_get(role);
+            format!("There is no {role} to fetch: {way}.")
+        })
         .collect()
 }
 
@@ -97,9 +100,7 @@ fn pull(
 ) -> anyhow::Result<Outcome> {
     let path = entry.path(&stock.root);
     let expected = stock.lock.expected(entry);
-    if let Ok(found) = Identity::of(&path)
-        && expected.check(&found).is_ok()
-    {
+    if let Some(found) = stock.whole(entry) {
         let text = format!("{} is there already", shown(&path));
         return Ok(outcome(entry, "already there", text, &found));
     }
@@ -126,7 +127,7 @@ fn pull(
     let target = if expected.sha256.is_some() {
         path.clone()
     } else {
-        stock.folder().join(format!("{}.unchecked", entry.file))
+        stock.unchecked(entry)
     };
     let wanted = Download {
         url,
@@ -136,7 +137,7 @@ fn pull(
         size: expected.size,
         sha256: expected.sha256.as_deref(),
     };
-    let mut progress = Progress::new(&entry.name);
+    let mut progress = Progress::new(&entry.name, Unit::Bytes);
     let fetched = download(
         &wanted,
         policy,
@@ -153,36 +154,23 @@ fn pull(
         size: fetched.size,
         sha256: fetched.sha256.clone(),
     };
-    if target != path
-        && let Err(text) = accept(stock, entry, &target, &path, &found)
-    {
-        return Ok(Outcome::failed(&entry.name, text));
+    if target != path {
+        match stock.accept(entry, &found) {
+            Ok(()) => {}
+            Err(NotAccepted::Network(error)) => {
+                let text = format!(
+                    "what came is not this network and was thrown away: {error}; check the address at \
+                     its source, or bring the file with `photog models import PATH`"
+                );
+                return Ok(Outcome::failed(&entry.name, text));
+            }
+            Err(NotAccepted::Other(error)) => {
+                return Ok(Outcome::failed(&entry.name, format!("{error:#}")));
+            }
+        }
     }
     let text = told(&fetched, &path);
     Ok(outcome(entry, "fetched", text, &found))
-}
-
-/// Looks into a file whose hash is not known, pins it and gives it its name.
-fn accept(
-    stock: &Stock,
-    entry: &Entry,
-    unchecked: &Path,
-    path: &Path,
-    found: &Identity,
-) -> Result<(), String> {
-    if let Err(error) = check_network(entry, unchecked) {
-        // What remains of it is harmless: nothing looks for this name.
-        let _ = fs::remove_file(unchecked);
-        return Err(format!(
-            "what came is not this network and was thrown away: {error}; check the address at its \
-             source, or bring the file with `photog models import PATH`"
-        ));
-    }
-    // The pin first: a file without one could be exchanged unseen.
-    Lock::pin(&stock.root, entry, found).map_err(|error| error.to_string())?;
-    fs::rename(unchecked, path)
-        .map_err(|error| format!("{} cannot be written: {error}", shown(path)))?;
-    sync_folder(&stock.folder()).map_err(|error| error.to_string())
 }
 
 fn outcome(entry: &Entry, state: &'static str, text: String, found: &Identity) -> Outcome {

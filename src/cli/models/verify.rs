@@ -2,12 +2,16 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use serde_json::json;
 
 use super::{Outcome, State, Stock, print_json, shown};
 use crate::{
     cli::out,
-    models::catalog::{Entry, Identity, check_network},
+    models::{
+        catalog::{Entry, Identity},
+        face::check_network,
+    },
 };
 
 pub(super) fn run(stock: &Stock, names: &[String], as_json: bool) -> anyhow::Result<ExitCode> {
@@ -42,11 +46,14 @@ pub(super) fn run(stock: &Stock, names: &[String], as_json: bool) -> anyhow::Res
             .collect();
         out::bytes(out::table(&rows).as_bytes())?;
     }
-    Ok(if outcomes.iter().any(Outcome::is_failed) {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    let failed = outcomes.iter().filter(|outcome| outcome.is_failed());
+    match failed.count() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => bail!(
+            "{count} of {} networks cannot be used; the list says why and what to do",
+            outcomes.len()
+        ),
+    }
 }
 
 fn verify(stock: &Stock, entry: &Entry) -> Outcome {

@@ -6,10 +6,14 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -46,13 +50,7 @@ impl Part {
     pub(super) fn open(wanted: &Download<'_>) -> Result<Self, DownloadError> {
         let path = beside(wanted.target, ".part");
         let note = beside(wanted.target, ".part.from");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| DownloadError::Busy)?;
+        let file = open_alone(&path)?;
         let mut part = Self {
             file,
             path,
@@ -158,6 +156,30 @@ impl Part {
             self.hasher.update(&chunk[..count]);
             self.length += count as u64;
         }
+    }
+}
+
+/// Opens or makes a file that no other process has.
+fn open_alone(path: &Path) -> Result<File, DownloadError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+        Errno::WOULDBLOCK => DownloadError::Busy,
+        other => DownloadError::Io(other.into()),
+    })?;
+    // Before the lock was given, another process may have finished the file and given it its name.
+    let is_same = |there: fs::Metadata, here: &fs::Metadata| {
+        (there.dev(), there.ino()) == (here.dev(), here.ino())
+    };
+    let here = file.metadata()?;
+    if fs::metadata(path).is_ok_and(|there| is_same(there, &here)) {
+        Ok(file)
+    } else {
+        Err(DownloadError::Busy)
     }
 }
 

@@ -3,8 +3,9 @@
 //! From the first pull or import on, such an entry means this very file, and another one is
 //! refused until a person takes the line out.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::{CatalogError, Entry, Expected, Identity, MODEL_BYTES_MAX, read};
@@ -85,6 +86,15 @@ impl Lock {
         if entry.sha256.is_some() {
             return Ok(());
         }
+        let path = folder.join(LOCK_FILE);
+        let failed = |reason: String| CatalogError::Write {
+            file: path.display().to_string(),
+            reason,
+        };
+        // Two processes that pin at once would each write what the other has not. The folder stands
+        // for the file, which is exchanged as a whole.
+        let alone = File::open(folder).map_err(|error| failed(error.to_string()))?;
+        flock(&alone, FlockOperation::LockExclusive).map_err(|error| failed(error.to_string()))?;
         let mut lock = Self::load(folder)?;
         let pin = Pin {
             name: entry.name.clone(),
@@ -95,11 +105,6 @@ impl Lock {
         if lock.0.insert(pin.name.clone(), pin.clone()) == Some(pin) {
             return Ok(());
         }
-        let path = folder.join(LOCK_FILE);
-        let failed = |reason: String| CatalogError::Write {
-            file: path.display().to_string(),
-            reason,
-        };
         let list: Vec<&Pin> = lock.0.values().collect();
         let text = toml::to_string(&BTreeMap::from([("model", list)]))
             .map_err(|error| failed(error.to_string()))?;

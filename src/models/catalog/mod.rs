@@ -11,7 +11,6 @@
 //! What lists and files say is not trusted: names are plain file names, numbers have bounds, and an
 //! unknown field is an error that names its entry.
 
-mod fit;
 mod identity;
 mod lock;
 mod read;
@@ -25,7 +24,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use fit::check_network;
 pub use identity::{Expected, Identity};
 pub use lock::{LOCK_FILE, Lock};
 
@@ -266,22 +264,22 @@ impl Catalog {
             .iter()
             .find(|entry| entry.role == role && entry.url.is_some())
     }
-}
 
-/// What to do when no network of a role is there; the end of a sentence that says what is missing.
-pub fn how_to_get(role: Role) -> String {
-    let import = "`photog models import PATH`";
-    let catalog = Catalog::built_in();
-    let ways = match catalog.downloadable(role) {
-        Some(entry) => format!(
-            "run `photog models pull {}` to fetch one, or {import} with a file or folder that you \
-             have",
-            entry.name
-        ),
-        None => format!("run {import} with a file or folder that you have"),
-    };
-    format!(
-        "{ways}; it comes to {MODEL_FOLDER} in the data folder, and `photog models list` shows \
-         which are known"
-    )
+    /// What to do when no network of a role is there; the end of a sentence that says what is
+    /// missing.
+    pub fn how_to_get(&self, role: Role) -> String {
+        let import = "`photog models import PATH`";
+        let ways = match self.downloadable(role) {
+            Some(entry) => format!(
+                "run `photog models pull {}` to fetch one, or {import} with a file or folder that \
+                 you have",
+                entry.name
+            ),
+            None => format!("run {import} with a file or folder that you have"),
+        };
+        format!(
+            "{ways}; it comes to {MODEL_FOLDER} in the data folder, and `photog models list` shows \
+             which are known"
+        )
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::models::face;
 
 /// A list with one embedding whose fields can be exchanged.
 fn list(changes: &[(&str, &str)]) -> String {
@@ -46,7 +47,7 @@ fn the_built_in_list_has_every_role_and_a_way_to_get_the_two_that_are_needed() {
     let catalog = Catalog::built_in();
     for role in Role::ALL {
         assert!(catalog.entries().iter().any(|entry| entry.role == role));
-        let hint = how_to_get(role);
+        let hint = catalog.how_to_get(role);
         assert!(
             hint.contains("photog models import") && hint.contains(MODEL_FOLDER),
             "{hint}"
@@ -60,7 +61,7 @@ fn the_built_in_list_has_every_role_and_a_way_to_get_the_two_that_are_needed() {
         catalog.downloadable(Role::FaceEmbedding).unwrap().name,
         "sface"
     );
-    assert!(how_to_get(Role::FaceDetector).contains("photog models pull yunet"));
+    assert!(catalog.how_to_get(Role::FaceDetector).contains("photog models pull yunet"));
     assert!(
         catalog
             .entries()
@@ -419,6 +420,6 @@ fn the_shared_files_are_those_of_the_list() {
         let expected = Lock::default().expected(entry);
         assert_eq!(expected.check(&found), Ok(()), "{name}");
         assert!(expected.size.is_some() && expected.sha256.is_some());
-        check_network(entry, &path).unwrap();
+        face::check_network(entry, &path).unwrap();
     }
 }

@@ -44,14 +44,16 @@ pub use rating::FaceQuality;
 
 use super::ModelError;
 use super::backend::Device;
-use super::catalog::{Catalog, Entry, Role, how_to_get};
+use super::catalog::{Catalog, Entry, Identity, Lock, Role};
 
 /// The face networks of a data folder. They may be shared by threads.
 pub struct FaceModels {
     /// Finds faces; nothing works without it.
     pub detector: FaceDetector,
     /// Tells persons apart, where its file is there.
-    pub embedder: Option<FaceEmbedder>,
+    embedder: Option<FaceEmbedder>,
+    /// How to get a network that tells persons apart.
+    embedder_hint: String,
     /// Rates faces, where its file is there.
     pub quality: Option<FaceQuality>,
 }
@@ -62,19 +64,60 @@ impl FaceModels {
     /// [`ModelError::Missing`] when there is no detector. A file that is there and cannot be used
     /// is an error too, even that of a role which may be left out: somebody put it there.
     pub fn open(catalog: &Catalog, folder: &Path, device: Device) -> Result<Self, ModelError> {
-        let file_of = |role| catalog.present(role, folder);
-        let (entry, path) = file_of(Role::FaceDetector).ok_or_else(|| ModelError::Missing {
-            role: Role::FaceDetector,
-            hint: how_to_get(Role::FaceDetector),
-        })?;
+        let lock = Lock::load(folder).map_err(|error| ModelError::List(error.to_string()))?;
+        let present = |role| present(catalog, &lock, folder, role);
+        let detector = present(Role::FaceDetector)?.ok_or_else(|| ModelError::missing(catalog, Role::FaceDetector))?;
+        let embedder = present(Role::FaceEmbedding)?;
+        let quality = present(Role::FaceQuality)?;
         Ok(Self {
-            detector: FaceDetector::open(&path, entry, device)?,
-            embedder: file_of(Role::FaceEmbedding)
+            detector: FaceDetector::open(&detector.1, detector.0, device)?,
+            embedder: embedder
                 .map(|(entry, path)| FaceEmbedder::open(&path, entry, device))
                 .transpose()?,
-            quality: file_of(Role::FaceQuality)
-                .map(|(entry, path): (&Entry, PathBuf)| FaceQuality::open(&path, entry, device))
+            embedder_hint: catalog.how_to_get(Role::FaceEmbedding),
+            quality: quality
+                .map(|(entry, path)| FaceQuality::open(&path, entry, device))
                 .transpose()?,
         })
+    }
+
+    /// What tells persons apart, or why there is nothing.
+    pub fn embedder(&self) -> Result<&FaceEmbedder, ModelError> {
+        self.embedder.as_ref().ok_or_else(|| ModelError::Missing {
+            role: Role::FaceEmbedding,
+            hint: self.embedder_hint.clone(),
+        })
+    }
+}
+
+/// The file of a role, if there is one; it has to be the one that is known by its hash. A damaged
+/// network need not fail: it may as well see other faces.
+fn present<'a>(
+    catalog: &'a Catalog,
+    lock: &Lock,
+    folder: &Path,
+    role: Role,
+) -> Result<Option<(&'a Entry, PathBuf)>, ModelError> {
+    let Some((entry, path)) = catalog.present(role, folder) else {
+        return Ok(None);
+    };
+    let found = Identity::of(&path).map_err(|error| ModelError::Read {
+        file: path.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let known = lock.expected(entry).check(&found);
+    known.map_err(|reason| ModelError::Refused {
+        file: entry.file.clone(),
+        reason: format!("it is damaged or another file, {reason}"),
+    })?;
+    Ok(Some((entry, path)))
+}
+
+/// Opens a file as the network of an entry, on the CPU: what this refuses, a service refuses too.
+pub fn check_network(entry: &Entry, path: &Path) -> Result<(), ModelError> {
+    match entry.role {
+        Role::FaceDetector => FaceDetector::open(path, entry, Device::Cpu).map(drop),
+        Role::FaceEmbedding => FaceEmbedder::open(path, entry, Device::Cpu).map(drop),
+        Role::FaceQuality => FaceQuality::open(path, entry, Device::Cpu).map(drop),
     }
 }

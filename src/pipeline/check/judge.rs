@@ -46,7 +46,7 @@ pub enum PhotoSource<'a> {
 /// A photo with what later rules about all photos need.
 pub(super) struct Judged {
     pub(super) report: PhotoReport,
-    /// The face of a usable photo, where there is a network for it.
+    /// The face of a usable photo, where persons are compared.
     pub(super) embedding: Option<Embedding>,
     /// What makes the photo recognisable, of those with a face.
     pub(super) fingerprint: Option<Fingerprint>,
@@ -62,7 +62,8 @@ impl From<PhotoReport> for Judged {
     }
 }
 
-/// Judges photos one by one; the results stand in the order of the photos.
+/// Judges photos one by one; the results stand in the order of the photos. Faces that will be
+/// `compared` are described.
 ///
 /// Photos are got and judged a few at a time, so that the files of a large request are never in
 /// memory together, and of their pixels only one photo's. `Err` when the job has to stop.
@@ -70,10 +71,11 @@ pub(super) fn judge_each(
     photos: &[PhotoSource<'_>],
     fetcher: &Fetcher,
     observer: &dyn Observer,
+    compared: bool,
     context: &JobContext,
 ) -> Result<Vec<Judged>, CancelReason> {
     let limits = FetchLimits::default();
-    let judge = |bytes: &[u8]| judge(bytes, observer, PHOTO_TIME_MAX, context);
+    let judge = |bytes: &[u8]| judge(bytes, observer, compared, PHOTO_TIME_MAX, context);
     let mut judged = Vec::with_capacity(photos.len());
     for batch in photos.chunks(limits.parallel) {
         let addresses: Vec<&str> = batch.iter().filter_map(address).collect();
@@ -117,6 +119,7 @@ fn address<'a>(photo: &PhotoSource<'a>) -> Option<&'a str> {
 pub(super) fn judge(
     bytes: &[u8],
     observer: &dyn Observer,
+    compared: bool,
     time_max: Duration,
     context: &JobContext,
 ) -> Result<Judged, CancelReason> {
@@ -152,6 +155,13 @@ pub(super) fn judge(
     };
     context.checkpoint()?;
     let (verdict, detail) = face_verdict(size, &observation);
+    let mut embedding = None;
+    if let (true, Verdict::Success, [face]) = (compared, verdict, observation.faces()) {
+        match observer.embed(&photo, face) {
+            Ok(described) => embedding = Some(described),
+            Err(error) => return Ok(refused(Verdict::InternalError, &error)),
+        }
+    }
     let mut judged = Judged::from(PhotoReport {
         verdict,
         frontal: false,
@@ -164,7 +174,7 @@ pub(super) fn judge(
         judged.report.frontal = portrait.pose.is_frontal();
         judged.report.pose = Some(portrait.pose);
         judged.fingerprint = Some(Fingerprint::of(&photo));
-        judged.embedding = portrait.embedding.filter(|_| verdict == Verdict::Success);
+        judged.embedding = embedding;
     }
     Ok(judged)
 }

@@ -12,7 +12,7 @@ mod request;
 mod tests;
 mod verdict;
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 pub use judge::PhotoSource;
 use judge::judge_each;
@@ -32,10 +32,16 @@ use crate::{
     job::{CancelReason, JobContext},
     models::{
         ModelError,
-        catalog::{MODEL_FOLDER, Role},
+        catalog::MODEL_FOLDER,
         face::Fingerprint,
     },
 };
+
+/// Longest address in bytes that a result repeats whole. A picture may be its own address, and a
+/// result that repeats pictures of many megabytes fits into no queue.
+const ECHO_BYTES_MAX: usize = 4096;
+/// How many characters of a longer one are repeated: enough to tell what kind it is.
+const ECHO_CHARS: usize = 64;
 
 /// What was found out about all photos of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +65,8 @@ pub fn judge_photos(
     observer: &dyn Observer,
     context: &JobContext,
 ) -> Result<Judgement, CancelReason> {
-    let mut judged = judge_each(photos, fetcher, observer, context)?;
-    let threshold = observer.same_person().filter(|_| same_person);
+    let threshold = same_person.then(|| observer.same_person().ok()).flatten();
+    let mut judged = judge_each(photos, fetcher, observer, threshold.is_some(), context)?;
     let same_person = threshold.and_then(|threshold| compare_persons(&mut judged, threshold));
     let same_shots = same_shots(&judged);
     Ok(Judgement {
@@ -136,8 +142,7 @@ impl CheckEngine {
         context.checkpoint()?;
         // Before anything is fetched: without networks no photo gets a verdict that is worth it.
         let observer = self.faces.observer().map_err(|error| no_network(&error))?;
-        if face_reconize && observer.same_person().is_none() {
-            let missing = ModelError::missing(Role::FaceEmbedding);
+        if face_reconize && let Err(missing) = observer.same_person() {
             let text = format!("`face_reconize` compares persons, and {missing}");
             return Err(Failure::new(Problem::BaseModelMissing, text));
         }
@@ -147,6 +152,7 @@ impl CheckEngine {
             .collect();
         let judgement = judge_photos(&sources, face_reconize, &self.fetcher, &*observer, context)?;
         warnings.extend(judgement.warnings("images"));
+        let images: Vec<_> = images.iter().map(|address| echo(address)).collect();
         Ok(Answer::ok(to_json(&CheckResult {
             request_id,
             code: "OK",
@@ -186,12 +192,21 @@ impl Judgement {
     }
 }
 
+/// An address as results repeat it.
+fn echo(address: &str) -> Cow<'_, str> {
+    if address.len() <= ECHO_BYTES_MAX {
+        return Cow::Borrowed(address);
+    }
+    let start: String = address.chars().take(ECHO_CHARS).collect();
+    Cow::Owned(start + "…")
+}
+
 fn no_network(error: &ModelError) -> Failure {
     let text = match error {
         ModelError::Missing { .. } | ModelError::List(_) => error.to_string(),
         _ => format!(
-            "{error}; `photog models verify` tells more, and `photog models pull` or `photog models \
-             import` brings another face-detector to {MODEL_FOLDER} in the data folder"
+            "{error}; `photog models verify` tells more and how to get the file again, and without it \
+             in {MODEL_FOLDER} in the data folder the next network of its purpose is taken"
         ),
     };
     Failure::new(
@@ -215,7 +230,7 @@ struct CheckResult<'a> {
     request_id: &'a RequestId,
     code: &'a str,
     message: &'a str,
-    images: &'a [String],
+    images: &'a [Cow<'a, str>],
     check_results: Vec<PhotoResult<'a>>,
     same_person: Option<bool>,
     cost_time: f64,

@@ -20,8 +20,6 @@ pub struct Portrait {
     pub pose: Pose,
     /// What speaks against it.
     pub flaw: Option<Defect>,
-    /// What makes it comparable, where there is a network for that.
-    pub embedding: Option<Embedding>,
 }
 
 /// What speaks against a face.
@@ -57,8 +55,11 @@ pub trait Observer: Send + Sync {
     /// Finds the faces of an upright photo and measures a single one.
     fn observe(&self, photo: &RgbImage) -> Result<Observation, ModelError>;
 
-    /// Least cosine between two faces of one person; none where persons cannot be told apart.
-    fn same_person(&self) -> Option<f32>;
+    /// Describes a face of the photo, so that it can be compared with others.
+    fn embed(&self, photo: &RgbImage, face: &Face) -> Result<Embedding, ModelError>;
+
+    /// Least cosine between two faces of one person, or why persons cannot be told apart.
+    fn same_person(&self) -> Result<f32, ModelError>;
 }
 
 /// Gives an observer when there is something to look at.
@@ -87,20 +88,18 @@ impl Observer for FaceModels {
             let rating = network.score(&crop)?;
             flaw = (rating < network.least()).then(|| Defect::Rated(rating, network.least()));
         }
-        let embedding = self
-            .embedder
-            .as_ref()
-            .map(|network| network.embed_aligned(&crop));
         Ok(Observation::Portrait(Portrait {
             face,
             pose: Pose::of(&face.points),
             flaw,
-            embedding: embedding.transpose()?,
         }))
     }
 
-    fn same_person(&self) -> Option<f32> {
-        let network = self.embedder.as_ref()?;
-        Some(network.same_person())
+    fn embed(&self, photo: &RgbImage, face: &Face) -> Result<Embedding, ModelError> {
+        self.embedder()?.embed(photo, face)
+    }
+
+    fn same_person(&self) -> Result<f32, ModelError> {
+        Ok(self.embedder()?.same_person())
     }
 }

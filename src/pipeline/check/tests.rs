@@ -19,7 +19,10 @@ use crate::{
     fetch::NetworkPolicy,
     imaging::{RgbImage, samples},
     job::{CancelReason, CancelToken, ProgressSink},
-    models::face::{Bounds, Embedding, Face, Pose},
+    models::{
+        catalog::{Catalog, Role},
+        face::{Bounds, Embedding, Face, Pose},
+    },
     store::Mounts,
 };
 
@@ -48,8 +51,14 @@ impl Observer for Told {
         Ok(self.seen.clone())
     }
 
-    fn same_person(&self) -> Option<f32> {
-        self.same_person
+    fn embed(&self, _photo: &RgbImage, _face: &Face) -> Result<Embedding, ModelError> {
+        Ok(Embedding::new(vec![1.0, 0.0]).unwrap())
+    }
+
+    fn same_person(&self) -> Result<f32, ModelError> {
+        self.same_person.ok_or_else(|| {
+            ModelError::missing(&Catalog::built_in(), Role::FaceEmbedding)
+        })
     }
 }
 
@@ -81,7 +90,6 @@ fn told() -> Told {
         },
         pose: Pose::of(&points),
         flaw: None,
-        embedding: Embedding::new(vec![1.0, 0.0]),
     };
     Told {
         seen: Observation::Portrait(portrait),
@@ -121,6 +129,12 @@ fn data_url(bytes: &[u8]) -> String {
     format!("data:image/jpeg;base64,{}", BASE64_STANDARD.encode(bytes))
 }
 
+/// A file of few bytes, large enough to be judged.
+fn plain_png() -> Vec<u8> {
+    let picture = image::GrayImage::from_pixel(513, 513, [150].into());
+    samples::encode(picture, image::ImageFormat::Png)
+}
+
 fn codes(body: &Value) -> Vec<u64> {
     body["check_results"]
         .as_array()
@@ -145,14 +159,15 @@ fn each_photo_gets_its_verdict_in_order() {
     let (answer, body) = run(&json!({"request_id": 7001, "images": images}));
     assert_eq!((answer.status, answer.problem), (200, None));
     assert_eq!(codes(&body), [1, 4, 3, 2, 1, 3, 2]);
-    assert_eq!(body["images"], json!(images));
+    let told: Vec<_> = images.iter().map(|image| echo(image)).collect();
+    assert_eq!(body["images"], json!(told));
     for (result, image) in body["check_results"]
         .as_array()
         .unwrap()
         .iter()
-        .zip(&images)
+        .zip(&told)
     {
-        assert_eq!(result["url"], *image);
+        assert_eq!(result["url"], **image);
         assert_eq!(result["frontal"], result["code"] == 1);
         assert_eq!(result.as_object().unwrap().len(), 4);
     }
@@ -160,7 +175,8 @@ fn each_photo_gets_its_verdict_in_order() {
 
 #[test]
 fn a_result_has_exactly_the_members_of_the_specification() {
-    let image = data_url(&samples::png(513, 600));
+    let image = data_url(&plain_png());
+    assert!(image.len() < ECHO_BYTES_MAX);
     let (_, mut body) = run(&json!({"request_id": 7001, "images": [image]}));
     assert!(body["cost_time"].as_f64().unwrap() >= 0.0);
     body["cost_time"] = json!(0.0);
@@ -178,6 +194,30 @@ fn a_result_has_exactly_the_members_of_the_specification() {
             "warnings": [],
         })
     );
+}
+
+#[test]
+fn pictures_that_are_their_own_address_are_not_repeated_whole() {
+    let noise = RgbImage::from_fn(1300, 1300, |x, y| {
+        let bits = (x * 7919 + y * 104_729).wrapping_mul(2_654_435_761) >> 8;
+        [bits as u8, (bits >> 8) as u8, (bits >> 16) as u8].into()
+    });
+    let photo = data_url(&samples::encode(noise, image::ImageFormat::Png));
+    let longest = "a".repeat(ECHO_BYTES_MAX);
+    assert!(photo.len() > 5_000_000);
+    let (answer, body) = run(&json!({"images": [photo, longest, photo]}));
+    // Both places together have to fit into a sink of 20 MiB.
+    assert!(answer.body.len() < 20_000, "{}", answer.body.len());
+    assert_eq!(codes(&body), [1, 2, 1]);
+    let told = body["images"][0].as_str().unwrap();
+    assert!(told.starts_with("data:image/jpeg;base64,iVBOR") && told.ends_with('…'));
+    assert_eq!(body["images"][1], longest);
+    for (result, image) in std::iter::zip(
+        body["check_results"].as_array().unwrap(),
+        body["images"].as_array().unwrap(),
+    ) {
+        assert_eq!(result["url"], *image);
+    }
 }
 
 #[test]

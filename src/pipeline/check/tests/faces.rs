@@ -76,17 +76,17 @@ fn what_a_face_looks_to_is_said_apart_from_the_verdict() {
 struct ByColour;
 
 impl Observer for ByColour {
-    fn observe(&self, photo: &RgbImage) -> Result<Observation, ModelError> {
-        let mut seen = told().seen;
-        if let Observation::Portrait(portrait) = &mut seen {
-            let numbers = photo.get_pixel(0, 0).0.map(f32::from);
-            portrait.embedding = Embedding::new(numbers.to_vec());
-        }
-        Ok(seen)
+    fn observe(&self, _photo: &RgbImage) -> Result<Observation, ModelError> {
+        Ok(told().seen)
     }
 
-    fn same_person(&self) -> Option<f32> {
-        Some(0.5)
+    fn embed(&self, photo: &RgbImage, _face: &Face) -> Result<Embedding, ModelError> {
+        let numbers = photo.get_pixel(0, 0).0.map(f32::from);
+        Ok(Embedding::new(numbers.to_vec()).unwrap())
+    }
+
+    fn same_person(&self) -> Result<f32, ModelError> {
+        Ok(0.5)
     }
 }
 
@@ -121,19 +121,29 @@ fn the_photo_of_somebody_else_gets_the_verdict_nine() {
     assert_eq!(judge(&[&red, &green], false), (vec![1, 1], None));
 }
 
-/// Fails at every photo.
-struct Failing;
+/// Fails at every photo, either when it looks at it or when it describes its face.
+struct Failing {
+    sees: bool,
+}
+
+fn failure() -> ModelError {
+    ModelError::Run {
+        file: String::from("a.onnx"),
+        reason: String::from("of a reason"),
+    }
+}
 
 impl Observer for Failing {
     fn observe(&self, _photo: &RgbImage) -> Result<Observation, ModelError> {
-        Err(ModelError::Run {
-            file: String::from("a.onnx"),
-            reason: String::from("of a reason"),
-        })
+        self.sees.then(|| told().seen).ok_or_else(failure)
     }
 
-    fn same_person(&self) -> Option<f32> {
-        None
+    fn embed(&self, _photo: &RgbImage, _face: &Face) -> Result<Embedding, ModelError> {
+        Err(failure())
+    }
+
+    fn same_person(&self) -> Result<f32, ModelError> {
+        Ok(0.5)
     }
 }
 
@@ -141,23 +151,29 @@ impl Observer for Failing {
 fn a_network_that_fails_costs_its_photo_only() {
     let (good, small) = (samples::png(600, 600), samples::png(10, 10));
     let sources = [PhotoSource::Bytes(&good), PhotoSource::Bytes(&small)];
-    let judgement = judge_photos(&sources, false, &fetcher(), &Failing, &context()).unwrap();
-    let [first, second] = &judgement.reports[..] else {
-        panic!("{judgement:?}");
+    let verdicts = |sees: bool, same_person: bool| {
+        let observer = Failing { sees };
+        let judged = judge_photos(&sources, same_person, &fetcher(), &observer, &context());
+        let reports = judged.unwrap().reports;
+        let detail = reports[0].detail.clone().unwrap_or_default();
+        assert_eq!(
+            detail.contains("a.onnx failed"),
+            reports[0].verdict == Verdict::InternalError
+        );
+        [reports[0].verdict, reports[1].verdict]
     };
-    assert_eq!(
-        (first.verdict, second.verdict),
-        (Verdict::InternalError, Verdict::TooSmall)
-    );
-    let detail = first.detail.as_deref().unwrap();
-    assert!(detail.contains("a.onnx failed"), "{detail}");
+    let failed = [Verdict::InternalError, Verdict::TooSmall];
+    assert_eq!(verdicts(false, false), failed);
+    assert_eq!(verdicts(true, true), failed);
+    // A network that is not asked does not matter.
+    assert_eq!(verdicts(true, false), [Verdict::Success, Verdict::TooSmall]);
 }
 
 #[test]
 fn a_photo_whose_pixels_take_too_long_is_given_up() {
     let photo = samples::jpeg(600, 600);
     let judge = |time| {
-        judge::judge(&photo, &told(), time, &context())
+        judge::judge(&photo, &told(), false, time, &context())
             .unwrap()
             .report
     };
@@ -181,8 +197,12 @@ impl Observer for Stopping {
         Ok(told().seen)
     }
 
-    fn same_person(&self) -> Option<f32> {
-        None
+    fn embed(&self, _photo: &RgbImage, _face: &Face) -> Result<Embedding, ModelError> {
+        panic!("nothing is compared here")
+    }
+
+    fn same_person(&self) -> Result<f32, ModelError> {
+        Ok(0.5)
     }
 }
 

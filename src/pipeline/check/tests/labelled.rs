@@ -79,7 +79,7 @@ fn look_at_all(photos: &std::path::Path) -> Vec<Labelled> {
         let is_person = file.starts_with("persons/");
         let embedding = photo.as_ref().zip(seen.as_ref()).filter(|_| is_person);
         let embedding = embedding.map(|(photo, seen)| {
-            let embedder = networks.embedder.as_ref().unwrap();
+            let embedder = networks.embedder().unwrap();
             embedder.embed(photo, &seen.faces()[0]).unwrap()
         });
         Labelled {
