@@ -19,9 +19,10 @@ const CHANNELS: usize = 3;
 const FRACTION_BITS: u32 = 22;
 /// One half in that fixed point: what is added before the fraction is cut off.
 const HALF: i32 = 1 << (FRACTION_BITS - 1);
-/// Samples that are multiplied in one step along a row: four whole pixels, so that the same channel
-/// always meets the same place, and three vectors of four numbers.
-const BLOCK: usize = 4 * CHANNELS;
+/// Rows that get their new width together: the numbers of the longest vector.
+const TOGETHER: usize = 16;
+/// Samples that are moved at once, as one number of 32 bits.
+const WORD: usize = 4;
 /// Bands per thread: enough that a slow one does not hold up the others.
 const BANDS_PER_THREAD: usize = 4;
 
@@ -108,58 +109,166 @@ pub fn resize_part(
     }
     let columns = taps(picture.width(), width, kernel, part.left, part.width);
     let rows = taps(picture.height(), height, kernel, part.top, part.height);
-    let columns = Columns::new(&columns);
-    let stride = picture.width() as usize * CHANNELS;
-    let samples = picture.as_raw().as_slice();
-
     let row_samples = part.width as usize * CHANNELS;
     let bands = rayon::current_num_threads() * BANDS_PER_THREAD;
     let band = rows.len().div_ceil(bands);
-    let same_width = picture.width() == width;
+    let source = Source {
+        samples: picture.as_raw(),
+        stride: picture.width() as usize * CHANNELS,
+        // Of an axis that keeps its length every sample stays as it is.
+        columns: (picture.width() != width).then_some(&columns),
+        left: part.left as usize,
+        keeps_rows: picture.height() == height,
+    };
     resized
         .par_chunks_mut(band * row_samples)
         .zip(rows.par_chunks(band))
         .for_each(|(to, rows)| {
-            let first = rows.first().map_or(0, |row| row.first);
-            let end = rows.last().map_or(0, |row| row.first + row.weights.len());
-            // The source rows of this band in their new width; neighbouring bands make a few twice.
-            let mut narrow = vec![0; (end - first) * row_samples];
-            let mut line = vec![0; columns.line_samples()];
-            for (row, narrow) in (first..end).zip(narrow.chunks_exact_mut(row_samples)) {
-                let row = &samples[row * stride..][..stride];
-                if same_width {
-                    narrow.copy_from_slice(&row[part.left as usize * CHANNELS..][..row_samples]);
-                    continue;
-                }
-                let source = &row[columns.from..][..columns.span];
-                for (wide, sample) in line.iter_mut().zip(source) {
-                    *wide = i32::from(*sample);
-                }
-                columns.sum(&line, narrow);
-            }
-            let mut sums = vec![HALF; row_samples];
-            for (to, row) in to.chunks_exact_mut(row_samples).zip(rows) {
-                let start = (row.first - first) * row_samples;
-                if picture.height() == height {
-                    to.copy_from_slice(&narrow[start..][..row_samples]);
-                    continue;
-                }
-                sums.fill(HALF);
-                let lines = narrow[start..].chunks_exact(row_samples);
-                for (weight, line) in row.weights.iter().zip(lines) {
-                    for (sum, sample) in sums.iter_mut().zip(line) {
-                        *sum += weight * i32::from(*sample);
-                    }
-                }
-                for (to, sum) in to.iter_mut().zip(&sums) {
-                    *to = level(*sum);
-                }
-            }
+            pulp::Arch::new().dispatch(Band {
+                source: &source,
+                rows,
+                row_samples,
+                to,
+            });
         });
     resized
 }
 
+/// The picture that is resized.
+struct Source<'a> {
+    samples: &'a [u8],
+    /// Samples of a row.
+    stride: usize,
+    /// How rows get their new width, if they do.
+    columns: Option<&'a [Taps]>,
+    /// First column that is needed, where rows keep their width.
+    left: usize,
+    /// Whether columns keep their height.
+    keeps_rows: bool,
+}
+
+/// Consecutive rows of the result.
+struct Band<'a> {
+    source: &'a Source<'a>,
+    rows: &'a [Taps],
+    /// Samples of a row.
+    row_samples: usize,
+    to: &'a mut [u8],
+}
+
+/// Compiled once for each kind of processor, whose vectors the plain loops use.
+impl pulp::WithSimd for Band<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self {
+            source,
+            rows,
+            row_samples,
+            to,
+        } = self;
+        let first = rows.first().map_or(0, |row| row.first);
+        let end = rows.last().map_or(0, |row| row.first + row.weights.len());
+        // The source rows of this band in their new width; neighbouring bands make a few twice.
+        let mut narrow = vec![0; (end - first) * row_samples];
+        let lines = &source.samples[first * source.stride..end * source.stride];
+        match source.columns {
+            Some(columns) => across(lines, source.stride, columns, row_samples, &mut narrow),
+            None => {
+                let lines = lines.chunks_exact(source.stride);
+                for (line, narrow) in lines.zip(narrow.chunks_exact_mut(row_samples)) {
+                    narrow.copy_from_slice(&line[source.left * CHANNELS..][..row_samples]);
+                }
+            }
+        }
+        let mut sums = vec![HALF; row_samples];
+        for (to, row) in to.chunks_exact_mut(row_samples).zip(rows) {
+            let narrow = &narrow[(row.first - first) * row_samples..];
+            if source.keeps_rows {
+                to.copy_from_slice(&narrow[..row_samples]);
+                continue;
+            }
+            sums.fill(HALF);
+            for (weight, line) in row.weights.iter().zip(narrow.chunks_exact(row_samples)) {
+                for (sum, sample) in sums.iter_mut().zip(line) {
+                    *sum += weight * i32::from(*sample);
+                }
+            }
+            for (to, sum) in to.iter_mut().zip(&sums) {
+                *to = level(*sum);
+            }
+        }
+    }
+}
+
+/// Gives rows their new width.
+///
+/// A sum along a row would have to be gathered from a vector at its end. So [`TOGETHER`] rows are
+/// turned on their side first, and each sum has a place of a vector for itself.
+#[inline(always)]
+fn across(lines: &[u8], stride: usize, columns: &[Taps], row_samples: usize, narrow: &mut [u8]) {
+    // Both grow from pixel to pixel, and there is at least one.
+    let first = columns.first().map_or(0, |taps| taps.first) * CHANNELS;
+    let end = columns
+        .last()
+        .map_or(0, |taps| (taps.first + taps.weights.len()) * CHANNELS);
+    // A loop of known length would be unrolled, and the compiler would look for vectors elsewhere.
+    let together = std::hint::black_box(TOGETHER);
+    let mut turned = vec![0; (end - first).next_multiple_of(WORD) * together];
+    let mut sums = vec![0; CHANNELS * together];
+    let mut levels = vec![0; CHANNELS * together];
+    let groups = narrow.chunks_mut(together * row_samples);
+    for (lines, narrow) in lines.chunks(together * stride).zip(groups) {
+        turn(lines, stride, first, together, &mut turned);
+        for (pixel, taps) in columns.iter().enumerate() {
+            sums.fill(HALF);
+            let samples = &turned[(taps.first * CHANNELS - first) * together..];
+            let samples = samples.chunks_exact(CHANNELS * together);
+            for (samples, weight) in samples.zip(&taps.weights) {
+                for (sum, sample) in sums.iter_mut().zip(samples) {
+                    *sum += weight * sample;
+                }
+            }
+            for (to, sum) in levels.iter_mut().zip(&sums) {
+                *to = level(*sum);
+            }
+            for (row, narrow) in narrow.chunks_exact_mut(row_samples).enumerate() {
+                let levels = levels[row..].iter().step_by(together);
+                for (to, level) in narrow[pixel * CHANNELS..].iter_mut().zip(levels) {
+                    *to = *level;
+                }
+            }
+        }
+    }
+}
+
+/// Puts the samples of up to `together` rows from `first` on on their side: `together` places for
+/// each of them, one for each row.
+#[inline(always)]
+fn turn(lines: &[u8], stride: usize, first: usize, together: usize, turned: &mut [i32]) {
+    // A quarter of the moves, when they are made word by word.
+    let mut words = vec![0; together];
+    for (at, turned) in turned.chunks_exact_mut(WORD * together).enumerate() {
+        let at = first + at * WORD;
+        for (word, line) in words.iter_mut().zip(lines.chunks_exact(stride)) {
+            let line = &line[at..];
+            *word = u32::from_le_bytes(line.first_chunk().copied().unwrap_or_else(|| {
+                let mut last = [0; WORD];
+                last[..line.len()].copy_from_slice(line);
+                last
+            }));
+        }
+        for (byte, turned) in turned.chunks_exact_mut(together).enumerate() {
+            for (sample, word) in turned.iter_mut().zip(&words) {
+                *sample = (word >> (8 * byte) & 0xff) as i32;
+            }
+        }
+    }
+}
+
 /// A sum of weighted samples as a sample.
+#[inline(always)]
 fn level(sum: i32) -> u8 {
     (sum >> FRACTION_BITS).clamp(0, 255) as u8
 }
@@ -197,74 +306,6 @@ fn taps(source: u32, target: u32, kernel: Kernel, start: u32, count: u32) -> Vec
             }
         })
         .collect()
-}
-
-/// The weights along a row, laid out for sums over whole blocks.
-struct Columns {
-    /// First sample of a source row that is needed.
-    from: usize,
-    /// Number of samples that are needed.
-    span: usize,
-    /// For each pixel: its first sample, counted from `from`.
-    starts: Vec<usize>,
-    /// For each pixel: as many weights as there are in `blocks` blocks, each three times over, and
-    /// zeros behind the last.
-    weights: Vec<i32>,
-    /// Blocks of a pixel.
-    blocks: usize,
-}
-
-impl Columns {
-    fn new(taps: &[Taps]) -> Self {
-        // Both grow from pixel to pixel, and there is at least one.
-        let first = taps.first().map_or(0, |taps| taps.first);
-        let end = taps
-            .last()
-            .map_or(0, |taps| taps.first + taps.weights.len());
-        let most = taps.iter().map(|taps| taps.weights.len()).max();
-        let blocks = (most.unwrap_or(0) * CHANNELS).div_ceil(BLOCK);
-        let mut weights = vec![0; taps.len() * blocks * BLOCK];
-        for (taps, places) in taps.iter().zip(weights.chunks_exact_mut(blocks * BLOCK)) {
-            for (weight, places) in taps.weights.iter().zip(places.chunks_exact_mut(CHANNELS)) {
-                places.fill(*weight);
-            }
-        }
-        Self {
-            from: first * CHANNELS,
-            span: (end - first) * CHANNELS,
-            starts: taps
-                .iter()
-                .map(|taps| (taps.first - first) * CHANNELS)
-                .collect(),
-            weights,
-            blocks,
-        }
-    }
-
-    /// Length of a line that every pixel can read its blocks from.
-    fn line_samples(&self) -> usize {
-        self.span + self.blocks * BLOCK
-    }
-
-    /// Adds up along the line and rounds.
-    fn sum(&self, line: &[i32], to: &mut [u8]) {
-        let width = self.blocks * BLOCK;
-        let pixels = to.chunks_exact_mut(CHANNELS);
-        let weights = self.weights.chunks_exact(width);
-        for ((pixel, start), weights) in pixels.zip(&self.starts).zip(weights) {
-            let line = &line[*start..*start + width];
-            let mut sums = [0; BLOCK];
-            for (samples, weights) in line.chunks_exact(BLOCK).zip(weights.chunks_exact(BLOCK)) {
-                for ((sum, sample), weight) in sums.iter_mut().zip(samples).zip(weights) {
-                    *sum += sample * weight;
-                }
-            }
-            for (channel, value) in pixel.iter_mut().enumerate() {
-                let sum: i32 = sums[channel..].iter().step_by(CHANNELS).sum();
-                *value = level(sum + HALF);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

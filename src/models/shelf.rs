@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(shelf.entry(Role::FaceDetector).unwrap(), *entry);
         let error = shelf.faces().err().unwrap().to_string();
         assert!(error.contains(&entry.file), "{error}");
+        assert!(error.contains("damaged or another file"), "{error}");
         fs::remove_file(&path).unwrap();
         let error = shelf.faces().err().unwrap();
         assert!(matches!(error, ModelError::Missing { .. }), "{error}");

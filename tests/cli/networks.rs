@@ -13,20 +13,6 @@ use sha2::{Digest as _, Sha256};
 /// An ONNX file with a network that gives the mean of each of the three channels of an aligned face.
 /// `name` makes files that differ.
 pub fn network(name: &str) -> Vec<u8> {
-    // Field numbers of onnx.proto.
-    let node = |input: &str, output: &str, operator: &str| {
-        let fields = [text(1, input), text(2, output), text(4, operator)];
-        message(1, &fields.concat())
-    };
-    let port = |field: u8, name: &str, sizes: &[u8]| {
-        let size = |size: &u8| message(1, &[1 << 3, *size]);
-        let batch = message(1, &text(2, "N"));
-        let shape = [batch, sizes.iter().flat_map(size).collect()].concat();
-        // Element type 1 is float.
-        let tensor = [vec![1 << 3, 1], message(2, &shape)].concat();
-        let kind = message(2, &message(1, &tensor));
-        message(field, &[text(1, name), kind].concat())
-    };
     let graph = [
         node("picture", "means", "GlobalAveragePool"),
         node("means", "numbers", "Flatten"),
@@ -34,13 +20,62 @@ pub fn network(name: &str) -> Vec<u8> {
         port(11, "picture", &[3, 112, 112]),
         port(12, "numbers", &[3]),
     ];
+    model(&graph.concat())
+}
+
+/// The same with a weight that lies in the file `weight.bin` beside it.
+pub fn network_with_a_weight_outside() -> Vec<u8> {
+    let entry = |key: &str, value: &str| message(13, &[text(1, key), text(2, value)].concat());
+    // One float; the data lie elsewhere.
+    let tensor = [
+        vec![1 << 3, 1, 2 << 3, 1],
+        text(8, "weight"),
+        entry("location", "weight.bin"),
+        vec![14 << 3, 1],
+    ];
+    let product = [
+        text(1, "given"),
+        text(1, "weight"),
+        text(2, "picture"),
+        text(4, "Mul"),
+    ];
+    let graph = [
+        message(1, &product.concat()),
+        node("picture", "means", "GlobalAveragePool"),
+        node("means", "numbers", "Flatten"),
+        message(5, &tensor.concat()),
+        port(11, "given", &[3, 112, 112]),
+        port(12, "numbers", &[3]),
+    ];
+    model(&graph.concat())
+}
+
+// Field numbers below are those of onnx.proto.
+
+fn model(graph: &[u8]) -> Vec<u8> {
     // IR version 8, operator set 17.
-    let model = [
+    let parts = [
         vec![1 << 3, 8],
-        message(7, &graph.concat()),
+        message(7, graph),
         message(8, &[2 << 3, 17]),
     ];
-    model.concat()
+    parts.concat()
+}
+
+fn node(input: &str, output: &str, operator: &str) -> Vec<u8> {
+    let fields = [text(1, input), text(2, output), text(4, operator)];
+    message(1, &fields.concat())
+}
+
+/// An input or output of the graph: batches of floats of these sizes.
+fn port(field: u8, name: &str, sizes: &[u8]) -> Vec<u8> {
+    let size = |size: &u8| message(1, &[1 << 3, *size]);
+    let batch = message(1, &text(2, "N"));
+    let shape = [batch, sizes.iter().flat_map(size).collect()].concat();
+    // Element type 1 is float.
+    let tensor = [vec![1 << 3, 1], message(2, &shape)].concat();
+    let kind = message(2, &message(1, &tensor));
+    message(field, &[text(1, name), kind].concat())
 }
 
 fn message(field: u8, body: &[u8]) -> Vec<u8> {

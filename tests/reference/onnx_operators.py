@@ -6,6 +6,7 @@ for the form of the file.
 """
 
 import numpy as np
+from onnx import numpy_helper
 
 from onnx_fixture import BOOL, FLOAT, INT64, Fixture
 
@@ -121,6 +122,21 @@ def convolutions():
         y = g.node("Conv", g.input("x", (1, 4, 6, 6)), g.weight((8, 4, 1, 1)))
         g.output(g.node("Relu", y), "active")
         g.output(y, "plain")
+    with fixture.case("conv_pointwise_read_by_depthwise_and_outside") as g:
+        # The two cannot become one, since what lies between them is asked for.
+        y = g.node("Conv", g.input("x", (1, 8, 4, 5)), g.weight((16, 8, 1, 1)))
+        g.output(g.node("Conv", y, g.weight((16, 1, 3, 3)), group=16, pads=[1] * 4))
+        g.output(y, "between")
+    with fixture.case("conv_of_one_pixel_added_to_a_picture") as g:
+        # A context block: what the whole picture says is added to each of its places.
+        x = g.input("x", (2, 6, 4, 5))
+        y = g.node("Conv", g.node("GlobalAveragePool", x), g.weight((6, 6, 1, 1)), g.weight((6,)))
+        g.output(g.node("Relu", g.node("Add", x, y)))
+    with fixture.case("conv_plus_a_number_for_each_channel") as g:
+        x = g.input("x", (1, 6, 4, 5))
+        means = g.node("Squeeze", g.node("GlobalMaxPool", x), g.ints(0))
+        y = g.node("Conv", x, g.weight((6, 6, 3, 3)), pads=[1] * 4)
+        g.output(g.node("Add", means, y))
     with fixture.case("conv_weights_from_another_node") as g:
         weights = g.node("Mul", g.weight((6, 4, 3, 3)), g.scalar(0.5))
         g.output(g.node("Conv", g.input("x", (1, 4, 6, 7)), weights, pads=[1] * 4))
@@ -241,6 +257,13 @@ def arithmetic():
         with fixture.case(f"{name}_of_three") as g:
             inputs = [g.input("a", (2, 3)), g.input("b", (3,)), g.input("c", (2, 1))]
             g.output(g.node(operator, *inputs))
+        with fixture.case(f"{name}_of_far_numbers") as g:
+            a = g.given("a", [[5, -5], [1e8, 3e38]])
+            g.output(g.node(operator, a, g.weight(floats(-3.4e38, 1.5))))
+            g.output(g.node(operator, a, g.weight(floats(1.25))))
+    with fixture.case("pow_of_constants") as g:
+        powers = g.node("Pow", g.weight(floats(2, 0.5, 3)), g.ints(3, -1, 0))
+        g.output(g.node("Mul", g.input("x", (2, 3)), powers))
     with fixture.case("comparisons") as g:
         a, b = g.given("a", [1, 2, 3, 4]), g.given("b", [1, 3, 2, 4])
         for operator in ["Equal", "Less", "Greater"]:
@@ -362,6 +385,13 @@ def layouts():
             inputs = [g.input("a", shape), g.input("b", tuple(second)), "a"]
             g.output(g.node("Concat", *inputs, axis=axis))
     one("concat_of_one", "Concat", shape, axis=1)
+    one("concat_with_an_empty_one", "Concat", (1, 3, 2, 2), floats().reshape(1, 0, 2, 2), axis=1)
+    with fixture.case("concat_of_large_constants") as g:
+        # More numbers than a shape has.
+        planes = [g.node("ConstantOfShape", g.ints(1, 1, 250, 200), value=value)
+                  for value in [numpy_helper.from_array(floats(number)) for number in (1, 3)]]
+        means = g.node("ReduceMean", g.node("Concat", *planes, axis=1), axes=[2, 3], keepdims=1)
+        g.output(g.node("Mul", g.input("x", (1, 2, 2, 3)), means))
     one("slice_opset_9", "Slice", shape, opset=9, axes=[1, 3], starts=[1, -4], ends=[3, -1])
     one("slice_opset_9_without_axes", "Slice", shape, opset=9, starts=[0, 1], ends=[2, 9000])
     far = 2**63 - 1
@@ -370,6 +400,8 @@ def layouts():
     one("slice_steps", "Slice", shape, ints(0, 1), ints(far, far), ints(2, 3), ints(2, 2))
     one("slice_backwards", "Slice", shape, ints(-1), ints(-far), ints(3), ints(-1))
     one("slice_backwards_by_2", "Slice", shape, ints(4), ints(0), ints(-1), ints(-2))
+    one("slice_backwards_from_before_the_start", "Slice", shape, ints(-100), ints(-1000), ints(3),
+        ints(-1))
     one("slice_negative_bounds", "Slice", shape, ints(-3, -2), ints(-1, far), ints(2, -1))
     one("slice_beyond_the_end", "Slice", shape, ints(1), ints(100), ints(0))
     for name, opset, sizes, axis in [("opset_11", 11, [1, 3, 2], 1), ("opset_11_equal", 11, None, 1),
@@ -512,6 +544,14 @@ def shapes():
     one("dropout_opset_7", "Dropout", (2, 3), opset=7, ratio=0.4)
     one("dropout_opset_10", "Dropout", (2, 3), opset=10, ratio=0.4)
     one("dropout_opset_13", "Dropout", (2, 3), number(0.4), opset=13)
+    with fixture.case("dropout_with_its_mask") as g:
+        x, off = g.input("x", (2, 3)), g.weight(np.array(False))
+        g.output(g.node("Dropout", x, g.scalar(0.4), off, outputs=2)[0])
+    with fixture.case("shape_with_an_empty_part") as g:
+        x = g.input("x", (2, 3, 4), {0: "n"})
+        nothing = g.node("Slice", g.node("Shape", x), g.ints(1), g.ints(1))
+        sizes = g.node("Concat", g.node("Shape", x, end=1), nothing, g.ints(-1), axis=0)
+        g.output(g.node("Reshape", x, sizes))
     with fixture.case("several_inputs_and_outputs") as g:
         # An output that another node reads as well, and a node whose output nobody reads.
         a, b = g.input("a", (2, 3)), g.input("b", (3,))

@@ -61,7 +61,11 @@ fn the_built_in_list_has_every_role_and_a_way_to_get_the_two_that_are_needed() {
         catalog.downloadable(Role::FaceEmbedding).unwrap().name,
         "sface"
     );
-    assert!(catalog.how_to_get(Role::FaceDetector).contains("photog models pull yunet"));
+    assert!(
+        catalog
+            .how_to_get(Role::FaceDetector)
+            .contains("photog models pull yunet")
+    );
     assert!(
         catalog
             .entries()

@@ -66,7 +66,8 @@ impl FaceModels {
     pub fn open(catalog: &Catalog, folder: &Path, device: Device) -> Result<Self, ModelError> {
         let lock = Lock::load(folder).map_err(|error| ModelError::List(error.to_string()))?;
         let present = |role| present(catalog, &lock, folder, role);
-        let detector = present(Role::FaceDetector)?.ok_or_else(|| ModelError::missing(catalog, Role::FaceDetector))?;
+        let detector = present(Role::FaceDetector)?
+            .ok_or_else(|| ModelError::missing(catalog, Role::FaceDetector))?;
         let embedder = present(Role::FaceEmbedding)?;
         let quality = present(Role::FaceQuality)?;
         Ok(Self {

@@ -2,6 +2,7 @@
 
 use super::host::{Host, HostData, broadcast, elements, places, spread, strides};
 use super::operator::{Binary, Reduce, Unary};
+use super::value::NOTHING;
 use super::wire::data_type;
 
 /// Most numbers of a tensor that is computed here. Shapes have a handful.
@@ -263,6 +264,9 @@ pub fn expand(a: &Host, shape: &[usize]) -> Result<Host, String> {
 
 /// Reduces the given axes to length 1.
 pub fn reduce(a: &Host, axes: &[usize], kind: Reduce) -> Result<Host, String> {
+    if a.len() == 0 {
+        return Err(NOTHING.into());
+    }
     let mut shape = a.shape.clone();
     for &axis in axes {
         shape[axis] = 1;

@@ -33,7 +33,6 @@ impl<B: Kernels> Place<'_, B> {
                 self.split(inputs, *at, sizes.as_deref(), outputs)
             }
             Operator::Shape { .. }
-            | Operator::Constant(_)
             | Operator::ConstantOfShape(_)
             | Operator::Cast { .. }
             | Operator::Where
@@ -68,7 +67,6 @@ impl<B: Kernels> Place<'_, B> {
     /// Operators about shapes and types.
     fn anywhere(&self, operator: &Operator, inputs: &Inputs<'_, B>) -> Result<Value<B>, String> {
         Ok(match operator {
-            Operator::Constant(host) => Value::Host(host.clone()),
             Operator::Shape { start, end } => {
                 let sizes = inputs.need(0)?.sizes();
                 let rank = sizes.len() as i64;

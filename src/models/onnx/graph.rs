@@ -103,7 +103,7 @@ impl Graph {
         }
         let mut nodes = Vec::with_capacity(graph.node.len());
         for (index, node) in graph.node.iter().enumerate() {
-            nodes.push(builder.node(node, index, opset, file)?);
+            nodes.extend(builder.node(node, index, opset, file)?);
         }
         let mut outputs = Vec::new();
         for info in &graph.output {
@@ -196,13 +196,14 @@ impl Builder {
         }
     }
 
+    /// Checks a node; none where it only is a tensor of the file.
     fn node(
         &mut self,
         node: &wire::Node,
         index: usize,
         opset: i64,
         file: &str,
-    ) -> Result<Node, ModelError> {
+    ) -> Result<Option<Node>, ModelError> {
         let name = if node.name.is_empty() {
             format!(
                 "node {index}, which makes `{}`",
@@ -254,29 +255,27 @@ impl Builder {
         if !matches!(operator, Operator::Split { .. }) && !is_dropout && named.next().is_some() {
             return Err(unsupported("only its first output is supported".into()));
         }
+        let (operator, mut constant) = match operator {
+            Operator::Constant(host) => (None, Some(host)),
+            other => (Some(other), None),
+        };
         let mut outputs = Vec::with_capacity(made);
         for output in node.output.iter().take(made) {
             outputs.push(match output.as_str() {
                 "" => None,
-                name => {
-                    let constant = match &operator {
-                        Operator::Constant(host) => Some(host.clone()),
-                        _ => None,
-                    };
-                    Some(self.define(name, constant).map_err(refuse)?)
-                }
+                name => Some(self.define(name, constant.take()).map_err(refuse)?),
             });
         }
         if outputs.first().is_none_or(Option::is_none) {
             return Err(refuse(format!("`{name}` has no output")));
         }
-        Ok(Node {
+        Ok(operator.map(|operator| Node {
             name,
             kind: node.op_type.clone(),
             operator,
             inputs,
             outputs,
-        })
+        }))
     }
 }
 

@@ -140,8 +140,7 @@ pub mod plain {
     use super::{
         Activation, Backend, Binary, Border, ConvOptions, ConvSpec, ExecutionError, Fill,
         FloatTensor, Mix, PlainConv, Reduce, Shape, Slice, TensorData, TensorMetadata, Unary,
-        get_device_settings,
-        Window,
+        Window, get_device_settings,
     };
 
     /// The sizes of a tensor.

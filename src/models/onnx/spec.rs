@@ -62,7 +62,9 @@ impl ConvSpec {
     /// None when that is beyond counting.
     pub fn packed(&self) -> Option<usize> {
         let [kh, kw] = self.window.kernel;
-        let each = (self.inputs / self.groups).checked_mul(kh)?.checked_mul(kw)?;
+        let each = (self.inputs / self.groups)
+            .checked_mul(kh)?
+            .checked_mul(kw)?;
         let outputs = if self.is_depthwise() {
             self.outputs.next_multiple_of(LANES_MAX)
         } else {

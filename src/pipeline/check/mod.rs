@@ -30,11 +30,7 @@ use crate::{
     domain::Problem,
     fetch::Fetcher,
     job::{CancelReason, JobContext},
-    models::{
-        ModelError,
-        catalog::MODEL_FOLDER,
-        face::Fingerprint,
-    },
+    models::{ModelError, catalog::MODEL_FOLDER, face::Fingerprint},
 };
 
 /// Longest address in bytes that a result repeats whole. A picture may be its own address, and a

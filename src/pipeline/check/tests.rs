@@ -56,9 +56,8 @@ impl Observer for Told {
     }
 
     fn same_person(&self) -> Result<f32, ModelError> {
-        self.same_person.ok_or_else(|| {
-            ModelError::missing(&Catalog::built_in(), Role::FaceEmbedding)
-        })
+        self.same_person
+            .ok_or_else(|| ModelError::missing(&Catalog::built_in(), Role::FaceEmbedding))
     }
 }
 
@@ -161,12 +160,7 @@ fn each_photo_gets_its_verdict_in_order() {
     assert_eq!(codes(&body), [1, 4, 3, 2, 1, 3, 2]);
     let told: Vec<_> = images.iter().map(|image| echo(image)).collect();
     assert_eq!(body["images"], json!(told));
-    for (result, image) in body["check_results"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .zip(&told)
-    {
+    for (result, image) in body["check_results"].as_array().unwrap().iter().zip(&told) {
         assert_eq!(result["url"], **image);
         assert_eq!(result["frontal"], result["code"] == 1);
         assert_eq!(result.as_object().unwrap().len(), 4);

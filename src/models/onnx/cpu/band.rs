@@ -71,24 +71,34 @@ impl Band {
     }
 }
 
-/// Copies row `y` of picture `n` into `row`, channels last.
-pub fn copy_row(maps: Maps<'_>, shape: Shape, n: usize, y: usize, row: &mut [f32]) {
+/// Copies row `y` of picture `n` into `row`, channels last, with `pitch` numbers from one pixel to
+/// the next.
+pub fn copy_row(maps: Maps<'_>, shape: Shape, n: usize, y: usize, row: &mut [f32], pitch: usize) {
     let Shape { h, w, c, .. } = shape;
     match maps {
-        Maps::Last(data) => row.copy_from_slice(&data[(n * h + y) * w * c..][..w * c]),
+        Maps::Last(data) => {
+            let line = &data[(n * h + y) * w * c..][..w * c];
+            if pitch == c {
+                row.copy_from_slice(line);
+                return;
+            }
+            for (pixel, line) in row.chunks_exact_mut(pitch).zip(line.chunks_exact(c)) {
+                pixel[..c].copy_from_slice(line);
+            }
+        }
         Maps::Planar(data) => {
             let line = |channel: usize| &data[((n * c + channel) * h + y) * w..][..w];
             if c == 3 {
                 // A colour picture is the usual first input.
                 let (red, green, blue) = (line(0), line(1), line(2));
                 let pixels = red.iter().zip(green).zip(blue);
-                for (pixel, ((&red, &green), &blue)) in row.chunks_exact_mut(3).zip(pixels) {
-                    pixel.copy_from_slice(&[red, green, blue]);
+                for (pixel, ((&red, &green), &blue)) in row.chunks_exact_mut(pitch).zip(pixels) {
+                    pixel[..3].copy_from_slice(&[red, green, blue]);
                 }
                 return;
             }
             for channel in 0..c {
-                for (pixel, &value) in row.chunks_exact_mut(c).zip(line(channel)) {
+                for (pixel, &value) in row.chunks_exact_mut(pitch).zip(line(channel)) {
                     pixel[channel] = value;
                 }
             }

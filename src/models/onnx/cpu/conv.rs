@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::band::{Band, Maps, copy_row};
 use super::depthwise::Depthwise;
-use super::gemm::{Packed, Runs, Target, multiply};
+use super::gemm::{PANEL, Packed, Runs, Target, multiply};
 use super::{Shape, workers};
 use crate::models::onnx::spec::{Activation, ConvSpec};
 
@@ -229,6 +229,7 @@ impl pulp::WithSimd for Pointwise<'_> {
                 stride: width,
                 first: 0,
                 residual,
+                padded: false,
             };
             multiply(
                 simd,
@@ -273,16 +274,14 @@ impl pulp::WithSimd for Rows<'_> {
         } = self;
         let spec = &conv.spec;
         let border = spec.window.border;
-        // What the kernel itself sees: after a pointwise convolution these are its outputs.
+        // What the kernel itself sees. A depthwise one takes channels in whole panels, and after a
+        // pointwise convolution they are its outputs.
         let seen = match &conv.kernel {
-            Kernel::Depthwise {
-                before: Some(before),
-                ..
-            } => Shape {
-                c: before.width(),
+            Kernel::Depthwise { .. } => Shape {
+                c: spec.outputs.next_multiple_of(PANEL),
                 ..shape
             },
-            _ => shape,
+            Kernel::Matrices(_) => shape,
         };
         let reach = (spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1;
         let row_in = (border.left + seen.w + border.right) * seen.c;
@@ -305,14 +304,14 @@ impl pulp::WithSimd for Rows<'_> {
                     ..
                 } = &conv.kernel
                 else {
-                    copy_row(input, shape, n, y, row);
+                    copy_row(input, shape, n, y, row, seen.c);
                     continue;
                 };
                 let data = match input {
                     Maps::Last(data) => &data[(n * shape.h + y) * shape.w * shape.c..],
                     Maps::Planar(_) => {
                         unpacked.resize(shape.w * shape.c, 0.0);
-                        copy_row(input, shape, n, y, &mut unpacked);
+                        copy_row(input, shape, n, y, &mut unpacked, shape.c);
                         unpacked.as_slice()
                     }
                 };
@@ -326,6 +325,7 @@ impl pulp::WithSimd for Rows<'_> {
                     stride: seen.c,
                     first: 0,
                     residual: None,
+                    padded: true,
                 };
                 multiply(
                     simd,
@@ -390,6 +390,7 @@ fn full<S: Simd>(
             stride: to.c,
             first,
             residual,
+            padded: false,
         };
         multiply(simd, matrix, &band.data, count, base, &runs, &mut target);
     }

@@ -1,11 +1,10 @@
 //! One small kernel per channel.
 
-use std::array::from_fn;
-
 use pulp::Simd;
 
 use super::band::Band;
 use super::gemm::PANEL;
+use super::tail::{Part, Tail, store};
 use crate::models::onnx::spec::{Activation, ConvSpec};
 
 /// Output pixels that are summed at a time.
@@ -21,10 +20,7 @@ pub struct Depthwise {
     dilation: [usize; 2],
     /// `[panels, kh * kw, PANEL]`.
     weights: Vec<f32>,
-    bias: Vec<f32>,
-    low: f32,
-    high: f32,
-    slopes: Vec<f32>,
+    tail: Tail,
 }
 
 impl Depthwise {
@@ -46,28 +42,13 @@ impl Depthwise {
                 }));
             }
         }
-        let pad = |values: &[f32]| -> Vec<f32> {
-            (0..padded)
-                .map(|channel| values.get(channel).copied().unwrap_or(0.0))
-                .collect()
-        };
-        let (low, high, slopes) = match activation {
-            Activation::Clip(low, high) => (*low, *high, Vec::new()),
-            Activation::Slope(slopes) => {
-                let spread: Vec<f32> = (0..channels).map(|c| slopes[c % slopes.len()]).collect();
-                (f32::NEG_INFINITY, f32::INFINITY, pad(&spread))
-            }
-        };
         Self {
             channels,
             kernel: spec.window.kernel,
             stride: spec.window.stride,
             dilation: spec.window.dilation,
             weights: packed,
-            bias: pad(bias),
-            low,
-            high,
-            slopes,
+            tail: Tail::new(channels, bias, activation),
         }
     }
 
@@ -76,87 +57,145 @@ impl Depthwise {
         self.kernel[0] * self.kernel[1]
     }
 
-    /// Fills the rows of `out`, `width` pixels each, from a band that holds what they need.
+    /// Fills the rows of `out`, `width` pixels each, from a band that holds what they need. Each
+    /// pixel of the band has room for whole panels of channels.
     #[inline(always)]
     pub fn run<S: Simd>(&self, simd: S, band: &Band, width: usize, out: &mut [f32]) {
-        let lanes = S::F32_LANES;
         let row_out = width * self.channels;
         for (y, out) in out.chunks_exact_mut(row_out).enumerate() {
-            let rows = &band.data[y * self.stride[0] * band.row..];
-            for first in (0..self.channels).step_by(lanes) {
+            let line = Line {
+                kernels: self,
+                rows: &band.data[y * self.stride[0] * band.row..],
+                row: band.row,
+                width,
+            };
+            for first in (0..self.channels).step_by(S::F32_LANES) {
+                let close = self.stride[1] == 1 && self.dilation == [1, 1];
                 // Common kernels get loops of known length.
                 match self.kernel {
-                    [3, 3] => self.line::<S, 3, 3>(simd, rows, band.row, first, width, out),
-                    [5, 5] => self.line::<S, 5, 5>(simd, rows, band.row, first, width, out),
-                    _ => self.line::<S, 0, 0>(simd, rows, band.row, first, width, out),
+                    [3, 3] if close => line.run::<S, 3, 3, true>(simd, first, out),
+                    [3, 3] => line.run::<S, 3, 3, false>(simd, first, out),
+                    [5, 5] if close => line.run::<S, 5, 5, true>(simd, first, out),
+                    _ => line.run::<S, 0, 0, false>(simd, first, out),
                 }
             }
         }
     }
+}
 
-    /// One row of output for the channels of one vector. `KH` and `KW` are the kernel's size, or 0
-    /// where it is only known to `self`.
+/// One row of output.
+struct Line<'a> {
+    kernels: &'a Depthwise,
+    /// The rows of the band from the first that is needed on.
+    rows: &'a [f32],
+    /// Numbers of a row of the band.
+    row: usize,
+    /// Pixels of the output.
+    width: usize,
+}
+
+impl Line<'_> {
+    /// Fills the channels of one vector. `KH` and `KW` are the kernel's size, or 0 where it is only
+    /// known at run time; `CLOSE` says that outputs and taps are neighbours in the picture.
     #[inline(always)]
-    fn line<S: Simd, const KH: usize, const KW: usize>(
+    fn run<S: Simd, const KH: usize, const KW: usize, const CLOSE: bool>(
         &self,
         simd: S,
-        rows: &[f32],
-        row: usize,
         first: usize,
-        width: usize,
         out: &mut [f32],
     ) {
-        let lanes = S::F32_LANES;
+        let tail = self.kernels.tail.part::<S, 1>(simd, first);
+        let _ = self.tiles::<S, KH, KW, CLOSE, PIXELS>(simd, first, &tail, out)
+            || self.tiles::<S, KH, KW, CLOSE, 4>(simd, first, &tail, out)
+            || self.tiles::<S, KH, KW, CLOSE, 1>(simd, first, &tail, out);
+    }
+
+    /// Fills the row in tiles of so many pixels, unless it has fewer.
+    #[inline(always)]
+    fn tiles<S: Simd, const KH: usize, const KW: usize, const CLOSE: bool, const COUNT: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        tail: &Part<S, 1>,
+        out: &mut [f32],
+    ) -> bool {
+        let Some(last) = self.width.checked_sub(COUNT) else {
+            return false;
+        };
+        // The last tile is a whole one too, and makes a few pixels of the one before it again.
+        let mut x = 0;
+        loop {
+            self.tile::<S, KH, KW, CLOSE, COUNT>(simd, x, first, tail, out);
+            if x == last {
+                return true;
+            }
+            x = (x + COUNT).min(last);
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const KH: usize, const KW: usize, const CLOSE: bool, const COUNT: usize>(
+        &self,
+        simd: S,
+        x: usize,
+        first: usize,
+        tail: &Part<S, 1>,
+        out: &mut [f32],
+    ) {
+        let Depthwise {
+            channels,
+            kernel,
+            stride,
+            dilation,
+            ref weights,
+            ..
+        } = *self.kernels;
         let (kh, kw) = if KH == 0 {
-            (self.kernel[0], self.kernel[1])
+            (kernel[0], kernel[1])
         } else {
             (KH, KW)
         };
-        let channels = self.channels;
-        let count = lanes.min(channels - first);
-        let weights = &self.weights[first / PANEL * PANEL * kh * kw + first % PANEL..];
-        let bias = simd.partial_load_f32s(&self.bias[first..][..lanes]);
-        let low = simd.splat_f32s(self.low);
-        let high = simd.splat_f32s(self.high);
-        let zero = simd.splat_f32s(0.0);
-        let slope = (!self.slopes.is_empty())
-            .then(|| simd.partial_load_f32s(&self.slopes[first..][..lanes]));
-        let step = self.stride[1] * channels;
-        let mut x = 0;
-        while x < width {
-            let mut sums = [bias; PIXELS];
-            let at: [usize; PIXELS] = from_fn(|i| (x + i).min(width - 1) * step + first);
-            for ky in 0..kh {
+        let lanes = S::F32_LANES;
+        let pitch = channels.next_multiple_of(PANEL);
+        let weights = &weights[first / PANEL * PANEL * kh * kw + first % PANEL..];
+        let weight = |ky: usize, kx: usize| {
+            let weight = &weights[(ky * kw + kx) * PANEL..][..lanes];
+            S::as_simd_f32s(weight).0[0]
+        };
+        let mut sums = [tail.bias; COUNT];
+        for ky in 0..kh {
+            let line = &self.rows[ky * dilation[0] * self.row + x * stride[1] * pitch + first..];
+            let input = |column: usize| S::as_simd_f32s(&line[column * pitch..][..lanes]).0[0];
+            if CLOSE {
+                // Each number is read once for all outputs that it belongs to.
+                let mut taps = [simd.splat_f32s(0.0); KW];
+                for (kx, tap) in taps.iter_mut().enumerate() {
+                    *tap = weight(ky, kx);
+                }
+                for column in 0..COUNT + KW - 1 {
+                    let input = input(column);
+                    for (kx, tap) in taps.iter().enumerate() {
+                        if kx <= column && column - kx < COUNT {
+                            let [sum] = &mut sums[column - kx];
+                            *sum = simd.mul_add_f32s(*tap, input, *sum);
+                        }
+                    }
+                }
+            } else {
                 for kx in 0..kw {
-                    let weight = &weights[(ky * kw + kx) * PANEL..][..lanes];
-                    let weight = S::as_simd_f32s(weight).0[0];
-                    let offset = ky * self.dilation[0] * row + kx * self.dilation[1] * channels;
-                    let rows = &rows[offset..];
-                    for (sum, at) in sums.iter_mut().zip(at) {
-                        let input = if count == lanes {
-                            S::as_simd_f32s(&rows[at..at + lanes]).0[0]
-                        } else {
-                            simd.partial_load_f32s(&rows[at..at + count])
-                        };
-                        *sum = simd.mul_add_f32s(weight, input, *sum);
+                    let tap = weight(ky, kx);
+                    for (i, [sum]) in sums.iter_mut().enumerate() {
+                        let input = input(i * stride[1] + kx * dilation[1]);
+                        *sum = simd.mul_add_f32s(tap, input, *sum);
                     }
                 }
             }
-            for (i, mut value) in sums.into_iter().enumerate().take(width - x) {
-                value = if let Some(slope) = slope {
-                    let below = simd.min_f32s(value, zero);
-                    simd.mul_add_f32s(slope, below, simd.max_f32s(value, zero))
-                } else {
-                    simd.min_f32s(simd.max_f32s(value, low), high)
-                };
-                let out = &mut out[(x + i) * channels + first..][..count];
-                if count == lanes {
-                    S::as_mut_simd_f32s(out).0[0] = value;
-                } else {
-                    simd.partial_store_f32s(out, value);
-                }
-            }
-            x += PIXELS;
+        }
+        tail.activate(simd, &mut sums);
+        let count = lanes.min(channels - first);
+        for (i, sum) in sums.into_iter().enumerate() {
+            let out = &mut out[(x + i) * channels + first..][..count];
+            store::<S, 1>(simd, sum, out);
         }
     }
 }

@@ -6,10 +6,9 @@
 //! channel. The inner tile keeps a few pixels times a few vectors of output channels in registers;
 //! nothing is copied into columns first.
 
-use std::array::from_fn;
-
 use pulp::Simd;
 
+use super::tail::{Part, Tail, load, store};
 use crate::models::onnx::spec::Activation;
 
 /// Output channels come in panels of this many, whatever the machine's vector length is.
@@ -37,12 +36,7 @@ pub struct Packed {
     blocks: Vec<Block>,
     /// For each block `[depth][panels * PANEL]`.
     weights: Vec<f32>,
-    /// Per output channel, padded to whole panels of each block.
-    bias: Vec<f32>,
-    low: f32,
-    high: f32,
-    /// Padded like `bias`; empty without slopes.
-    slopes: Vec<f32>,
+    tail: Tail,
 }
 
 impl Packed {
@@ -78,28 +72,12 @@ impl Packed {
             first += block.width;
             blocks.push(block);
         }
-        let padded = width.next_multiple_of(PANEL);
-        let pad = |values: &[f32]| -> Vec<f32> {
-            (0..padded)
-                .map(|channel| values.get(channel).copied().unwrap_or(0.0))
-                .collect()
-        };
-        let (low, high, slopes) = match activation {
-            Activation::Clip(low, high) => (*low, *high, Vec::new()),
-            Activation::Slope(slopes) => {
-                let spread: Vec<f32> = (0..width).map(|c| slopes[c % slopes.len()]).collect();
-                (f32::NEG_INFINITY, f32::INFINITY, pad(&spread))
-            }
-        };
         Self {
             depth,
             width,
             blocks,
             weights,
-            bias: pad(bias),
-            low,
-            high,
-            slopes,
+            tail: Tail::new(width, bias, activation),
         }
     }
 
@@ -148,6 +126,8 @@ pub struct Target<'a> {
     pub first: usize,
     /// Added before the activation; same pixels and stride as `data`.
     pub residual: Option<&'a [f32]>,
+    /// Each pixel has room for whole panels of outputs. What is too much becomes zero.
+    pub padded: bool,
 }
 
 /// Computes `count` output pixels; `base(i)` is where the source of pixel `i` starts.
@@ -200,95 +180,100 @@ impl BlockJob<'_> {
         base: impl Fn(usize) -> usize + Copy,
         target: &mut Target<'_>,
     ) {
-        let Block {
-            first,
-            width,
-            panels,
-            weights,
-        } = *self.block;
-        let lanes = VECTORS * S::F32_LANES;
-        debug_assert_eq!(lanes, panels * PANEL);
-        let weights = &self.packed.weights[weights..][..self.packed.depth * lanes];
-        let bias: [S::f32s; VECTORS] = load::<S, VECTORS>(&self.packed.bias[first..][..lanes]);
-        let low = simd.splat_f32s(self.packed.low);
-        let high = simd.splat_f32s(self.packed.high);
-        let zero = simd.splat_f32s(0.0);
-        let slopes: Option<[S::f32s; VECTORS]> = (!self.packed.slopes.is_empty())
-            .then(|| load::<S, VECTORS>(&self.packed.slopes[first..][..lanes]));
+        let tail = self.packed.tail.part::<S, VECTORS>(simd, self.block.first);
+        let _ = self.tiles::<S, VECTORS, PIXELS>(simd, base, &tail, target)
+            || self.tiles::<S, VECTORS, 4>(simd, base, &tail, target)
+            || self.tiles::<S, VECTORS, 1>(simd, base, &tail, target);
+    }
+
+    /// Computes all pixels in tiles of so many, unless there are fewer.
+    #[inline(always)]
+    fn tiles<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+        &self,
+        simd: S,
+        base: impl Fn(usize) -> usize + Copy,
+        tail: &Part<S, VECTORS>,
+        target: &mut Target<'_>,
+    ) -> bool {
+        let Some(last) = self.count.checked_sub(PIXELS) else {
+            return false;
+        };
+        // The last tile is a whole one too, and makes a few pixels of the one before it again.
         let mut pixel = 0;
-        while pixel < self.count {
-            // The last tile repeats the last pixel, whose extra sums are not stored.
-            let bases: [usize; PIXELS] = from_fn(|i| base((pixel + i).min(self.count - 1)));
-            let sums = self.tile::<S, VECTORS, PIXELS>(simd, &bases, weights, bias);
-            for (i, mut sum) in sums.into_iter().enumerate().take(self.count - pixel) {
-                let start = (pixel + i) * target.stride + target.first + first;
-                if let Some(residual) = target.residual {
-                    let residual = &residual[start..][..width];
-                    for (j, value) in sum.iter_mut().enumerate() {
-                        let rest = residual.get(j * S::F32_LANES..).unwrap_or(&[]);
-                        let rest = &rest[..rest.len().min(S::F32_LANES)];
-                        *value = simd.add_f32s(*value, simd.partial_load_f32s(rest));
-                    }
-                }
-                if let Some(slopes) = slopes {
-                    for (value, slope) in sum.iter_mut().zip(slopes) {
-                        let below = simd.min_f32s(*value, zero);
-                        *value = simd.mul_add_f32s(slope, below, simd.max_f32s(*value, zero));
-                    }
-                } else {
-                    for value in &mut sum {
-                        *value = simd.min_f32s(simd.max_f32s(*value, low), high);
-                    }
-                }
-                let out = &mut target.data[start..][..width];
-                if width == lanes {
-                    let (out, _) = S::as_mut_simd_f32s(out);
-                    out[..VECTORS].copy_from_slice(&sum);
-                } else {
-                    for (part, value) in out.chunks_mut(S::F32_LANES).zip(sum) {
-                        simd.partial_store_f32s(part, value);
-                    }
-                }
+        loop {
+            self.tile::<S, VECTORS, PIXELS>(simd, pixel, base, tail, target);
+            if pixel == last {
+                return true;
             }
-            pixel += PIXELS;
+            pixel = (pixel + PIXELS).min(last);
         }
     }
 
+    /// All outputs of this block for some pixels from `pixel` on.
     #[inline(always)]
     fn tile<S: Simd, const VECTORS: usize, const PIXELS: usize>(
         &self,
         simd: S,
-        bases: &[usize; PIXELS],
-        weights: &[f32],
-        start: [S::f32s; VECTORS],
+        pixel: usize,
+        base: impl Fn(usize) -> usize + Copy,
+        tail: &Part<S, VECTORS>,
+        target: &mut Target<'_>,
+    ) {
+        let mut sums = self.sum::<S, VECTORS, PIXELS>(simd, pixel, base, tail);
+        let Block { first, width, .. } = *self.block;
+        let lanes = VECTORS * S::F32_LANES;
+        if let Some(residual) = target.residual {
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let start = (pixel + i) * target.stride + target.first + first;
+                let residual = &residual[start..][..width];
+                if width == lanes {
+                    let residual = load::<S, VECTORS>(simd, residual);
+                    for (sum, residual) in sums.iter_mut().zip(residual) {
+                        *sum = simd.add_f32s(*sum, residual);
+                    }
+                } else {
+                    for (sum, residual) in sums.iter_mut().zip(residual.chunks(S::F32_LANES)) {
+                        *sum = simd.add_f32s(*sum, simd.partial_load_f32s(residual));
+                    }
+                }
+            }
+        }
+        tail.activate(simd, &mut sums);
+        let width = if target.padded { lanes } else { width };
+        for (i, sums) in sums.into_iter().enumerate() {
+            let start = (pixel + i) * target.stride + target.first + first;
+            store::<S, VECTORS>(simd, sums, &mut target.data[start..][..width]);
+        }
+    }
+
+    #[inline(always)]
+    fn sum<S: Simd, const VECTORS: usize, const PIXELS: usize>(
+        &self,
+        simd: S,
+        pixel: usize,
+        base: impl Fn(usize) -> usize + Copy,
+        tail: &Part<S, VECTORS>,
     ) -> [[S::f32s; VECTORS]; PIXELS] {
-        let mut sums = [start; PIXELS];
+        let mut sums = [tail.bias; PIXELS];
         let length = self.runs.length;
+        let lanes = VECTORS * S::F32_LANES;
+        let weights = &self.packed.weights[self.block.weights..][..self.packed.depth * lanes];
         let (weights, _) = S::as_simd_f32s(weights);
-        for (offset, weights) in self
-            .runs
-            .offsets
-            .iter()
-            .zip(weights.chunks_exact(length * VECTORS))
-        {
-            let rows: [&[f32]; PIXELS] = from_fn(|i| &self.source[bases[i] + offset..][..length]);
-            for (k, vectors) in (0..length).zip(weights.chunks_exact(VECTORS)) {
-                let vectors: [S::f32s; VECTORS] = from_fn(|j| vectors[j]);
-                for i in 0..PIXELS {
-                    let number = simd.splat_f32s(rows[i][k]);
-                    for j in 0..VECTORS {
-                        sums[i][j] = simd.mul_add_f32s(vectors[j], number, sums[i][j]);
+        let runs = self.runs.offsets.iter();
+        for (offset, weights) in runs.zip(weights.chunks_exact(length * VECTORS)) {
+            let mut rows: [&[f32]; PIXELS] = [&[]; PIXELS];
+            for (i, row) in rows.iter_mut().enumerate() {
+                *row = &self.source[base(pixel + i) + offset..][..length];
+            }
+            for (k, weights) in (0..length).zip(weights.chunks_exact(VECTORS)) {
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    let number = simd.splat_f32s(row[k]);
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum = simd.mul_add_f32s(*weight, number, *sum);
                     }
                 }
             }
         }
         sums
     }
-}
-
-/// The vectors at the start of a slice.
-#[inline(always)]
-pub fn load<S: Simd, const N: usize>(values: &[f32]) -> [S::f32s; N] {
-    let (vectors, _) = S::as_simd_f32s(values);
-    from_fn(|i| vectors[i])
 }

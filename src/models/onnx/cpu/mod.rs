@@ -12,6 +12,7 @@ mod gemm;
 mod maps;
 mod pool;
 mod store;
+mod tail;
 
 use burn::backend::Flex;
 use burn::backend::flex::{FlexDevice, FlexTensor};
@@ -321,9 +322,11 @@ impl Kernels for Flex {
 
     fn recycle(input: FlexTensor, store: &Store) {
         if input.layout().num_dims() == 4 && input.is_unique() {
-            let input = input.permute(&[0, 2, 3, 1]);
-            if input.is_contiguous() && input.layout().start_offset() == 0 {
-                store.give(input);
+            let last = input.permute(&[0, 2, 3, 1]);
+            // What has two owners cannot be taken apart without a copy.
+            drop(input);
+            if last.is_contiguous() && last.layout().start_offset() == 0 {
+                store.give(last);
             }
         }
     }

@@ -27,7 +27,9 @@ impl Store {
     pub fn take(&self, count: usize) -> Vec<f32> {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |piece: &Vec<f32>| (count..=2 * count + 64).contains(&piece.capacity());
+        // Of equal ones the last: what was written a moment ago is still in the cache.
         let best = (0..free.pieces.len())
+            .rev()
             .filter(|&i| fits(&free.pieces[i]))
             .min_by_key(|&i| free.pieces[i].capacity());
         let mut piece = best
@@ -57,5 +59,35 @@ impl Store {
         {
             free.numbers -= oldest.capacity();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    fn piece(count: usize) -> FlexTensor {
+        FlexTensor::from_data(TensorData::new(vec![1.0_f32; count], [count]))
+    }
+
+    #[test]
+    fn pieces_come_back_and_the_oldest_make_room() {
+        let store = Store::default();
+        store.give(piece(1000));
+        let capacity = || store.0.lock().unwrap().numbers;
+        assert_eq!(capacity(), 1000);
+        assert_eq!(store.take(900).len(), 900);
+        assert_eq!(capacity(), 0);
+        // Memory for pictures of one size, and then for those of another.
+        let large = MAX_KEPT / 4;
+        for _ in 0..4 {
+            store.give(piece(large));
+        }
+        store.give(piece(1000));
+        assert_eq!(capacity(), 3 * large + 1000);
+        assert_eq!(store.take(1000).capacity(), 1000);
+        assert_eq!(capacity(), 3 * large);
     }
 }

@@ -205,6 +205,226 @@ fn results_beyond_all_measure_are_refused() {
     );
 }
 
+/// Floats in the file, all 1.
+fn floats(name: &str, dims: &[i64]) -> wire::Tensor {
+    wire::Tensor {
+        dims: dims.to_vec(),
+        data_type: data_type::FLOAT,
+        float_data: vec![1.0; dims.iter().product::<i64>() as usize],
+        name: name.into(),
+        ..Default::default()
+    }
+}
+
+fn with_int(mut node: wire::Node, name: &str, value: i64) -> wire::Node {
+    node.attribute.push(wire::Attribute {
+        name: name.into(),
+        i: value,
+        kind: attribute_kind::INT,
+        ..Default::default()
+    });
+    node
+}
+
+fn with_ints(mut node: wire::Node, name: &str, values: &[i64]) -> wire::Node {
+    node.attribute.push(wire::Attribute {
+        name: name.into(),
+        ints: values.to_vec(),
+        kind: attribute_kind::INTS,
+        ..Default::default()
+    });
+    node
+}
+
+#[test]
+fn convolutions_that_do_not_fit_each_other_are_refused() {
+    let pair = [
+        node("Conv", &["x", "first"], "between"),
+        with_int(node("Conv", &["between", "second"], "y"), "group", 16),
+    ];
+    for outputs in [8, 32] {
+        let weights = vec![
+            floats("first", &[outputs, 1, 1, 1]),
+            floats("second", &[16, 1, 1, 1]),
+        ];
+        let error = failure(&model(pair.to_vec(), weights));
+        let given = format!("takes 16 channels and was given {outputs}");
+        assert!(error.contains(&given), "{error}");
+    }
+}
+
+#[test]
+fn blocks_beyond_all_measure_are_refused() {
+    for operator in ["DepthToSpace", "SpaceToDepth"] {
+        for side in [1 << 32, i64::MAX] {
+            let deep = with_int(node(operator, &["x"], "y"), "blocksize", side);
+            let error = refusal(&model(vec![deep], vec![]));
+            assert!(error.contains("`blocksize`"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn an_axis_that_is_cut_twice_is_refused() {
+    let slice = [
+        node("Slice", &["list", "starts", "ends", "axes"], "part"),
+        node("Reshape", &["x", "part"], "y"),
+    ];
+    let given = vec![
+        ints("list", &[1; 10]),
+        ints("starts", &[0, 5]),
+        ints("ends", &[1, 10]),
+        ints("axes", &[0, 0]),
+    ];
+    let error = refusal(&model(slice.to_vec(), given));
+    assert!(error.contains("names an axis twice"), "{error}");
+}
+
+#[test]
+fn tensors_without_numbers_claim_nothing_and_meet_no_pixels() {
+    let huge = |dims: &[i64]| wire::Tensor {
+        dims: dims.to_vec(),
+        ..floats("none", &[0])
+    };
+    for dims in [
+        &[0, 1 << 40][..],
+        &[1 << 40, 0, 1 << 40],
+        &[0, 1 << 30, 1 << 30, 16],
+    ] {
+        let sum = [
+            node("ReduceSum", &["none"], "sum"),
+            node("Add", &["x", "sum"], "y"),
+        ];
+        let error = refusal(&model(sum.to_vec(), vec![huge(dims)]));
+        assert!(error.contains("impossible sizes"), "{error}");
+    }
+    // What is computed of nothing is refused as well, whoever does it.
+    let of_nothing = |operator: &str, more: &[&str]| {
+        let inputs = [&["none"], more].concat();
+        let nodes = vec![node(operator, &inputs, "z"), node("Add", &["x", "z"], "y")];
+        let statistics = more.iter().map(|name| floats(name, &[2]));
+        let tensors = std::iter::once(huge(&[1, 2, 0, 3])).chain(statistics);
+        match load(&model(nodes, tensors.collect())) {
+            Err(error) => error.to_string(),
+            Ok(model) => {
+                let input = HostTensor {
+                    shape: vec![1, 1, 1, 1],
+                    data: vec![1.0],
+                };
+                model.run(vec![input]).unwrap_err().to_string()
+            }
+        }
+    };
+    for (operator, more) in [
+        ("Softmax", &[][..]),
+        ("ReduceMax", &[]),
+        ("GlobalAveragePool", &[]),
+        ("BatchNormalization", &["a", "b", "c", "d"]),
+    ] {
+        let error = of_nothing(operator, more);
+        assert!(error.contains("bad.onnx"), "{operator}: {error}");
+    }
+    let expand = model(
+        vec![node("Expand", &["x", "sizes"], "y")],
+        vec![ints("sizes", &[1, 1, 0, 1])],
+    );
+    assert!(failure(&expand).contains("no numbers"));
+}
+
+#[test]
+fn a_small_file_does_not_become_a_large_one_in_memory() {
+    // One tensor under many names.
+    let mut constant = node("Constant", &[], "v0");
+    constant.output.extend((1..1000).map(|at| format!("v{at}")));
+    constant.attribute.push(wire::Attribute {
+        name: "value".into(),
+        t: Some(floats("", &[8])),
+        kind: attribute_kind::TENSOR,
+        ..Default::default()
+    });
+    let add = node("Add", &["x", "v999"], "y");
+    let error = refusal(&model(vec![constant, add], vec![]));
+    assert!(error.contains("only its first output"), "{error}");
+    // One large result after another.
+    let mut nodes = vec![node("ConstantOfShape", &["sizes"], "v0")];
+    for at in 0..100 {
+        let (from, to) = (format!("v{at}"), format!("v{}", at + 1));
+        nodes.push(node("Relu", &[&from], &to));
+    }
+    nodes.push(node("Add", &["x", "v100"], "y"));
+    let error = refusal(&model(nodes, vec![ints("sizes", &[4096, 4096])]));
+    assert!(error.contains("it and others make more than"), "{error}");
+    // One set of weights that every convolution packs for itself.
+    let mut nodes = Vec::new();
+    let mut from = String::from("x");
+    for at in 0..10_000 {
+        let to = format!("v{at}");
+        nodes.push(node("Conv", &[&from, "weights"], &to));
+        from = to;
+    }
+    nodes.push(node("Relu", &[&from], "y"));
+    let error = refusal(&model(nodes, vec![floats("weights", &[256, 256, 1, 1])]));
+    assert!(error.contains("its convolutions need"), "{error}");
+}
+
+#[test]
+fn a_border_beyond_all_measure_is_refused() {
+    let wide = node("Expand", &["x", "sizes"], "wide");
+    for operator in ["MaxPool", "AveragePool"] {
+        let pool = node(operator, &["wide"], "y");
+        let pool = with_ints(pool, "kernel_shape", &[1024, 1024]);
+        let pool = with_ints(pool, "pads", &[1000; 4]);
+        let sizes = ints("sizes", &[1, 1 << 16, 1, 1]);
+        let error = failure(&model(vec![wide.clone(), pool], vec![sizes]));
+        assert!(error.contains("too large"), "{error}");
+    }
+    let conv = node("Conv", &["wide", "weights"], "y");
+    let conv = with_ints(conv, "pads", &[1024; 4]);
+    let conv = with_int(conv, "group", 1 << 16);
+    let tensors = vec![
+        ints("sizes", &[1, 1 << 16, 1, 1]),
+        floats("weights", &[1 << 16, 1, 1, 1]),
+    ];
+    let error = failure(&model(vec![wide, conv], tensors));
+    assert!(error.contains("too large"), "{error}");
+}
+
+#[test]
+fn what_only_training_has_is_refused() {
+    let mut pool = with_ints(node("MaxPool", &["x"], "y"), "kernel_shape", &[1, 1]);
+    pool.output.push("indices".into());
+    let error = refusal(&model(vec![pool], vec![]));
+    assert!(error.contains("only its first output"), "{error}");
+    let training = wire::Tensor {
+        data_type: data_type::BOOL,
+        int32_data: vec![1],
+        int64_data: vec![],
+        ..ints("training", &[1])
+    };
+    let dropout = node("Dropout", &["x", "", "training"], "y");
+    let error = refusal(&model(vec![dropout], vec![training]));
+    assert!(error.contains("as in training"), "{error}");
+    let pool = with_ints(node("AveragePool", &["x"], "y"), "kernel_shape", &[2, 2]);
+    let pool = with_ints(pool, "dilations", &[2, 2]);
+    let error = refusal(&model(vec![pool], vec![]));
+    assert!(error.contains("not neighbours"), "{error}");
+}
+
+#[test]
+fn an_input_of_unknown_rank_and_too_many_attributes_are_refused() {
+    let mut vague = model(vec![node("Relu", &["x"], "y")], vec![]);
+    let graph = vague.graph.as_mut().unwrap();
+    let kind = graph.input[0].r#type.as_mut().unwrap();
+    kind.tensor_type.as_mut().unwrap().shape = None;
+    assert!(refusal(&vague).contains("how many axes"));
+    let mut relu = node("Relu", &["x"], "y");
+    for at in 0..100 {
+        relu = with_int(relu, &format!("a{at}"), 1);
+    }
+    let error = refusal(&model(vec![relu], vec![]));
+    assert!(error.contains("more than 64 attributes"), "{error}");
+}
+
 #[test]
 fn more_parts_than_any_network_has_are_refused_before_they_are_decoded() {
     // Half a million empty nodes: two bytes each in the file, hundreds once decoded.
