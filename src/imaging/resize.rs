@@ -21,8 +21,14 @@ const FRACTION_BITS: u32 = 22;
 const HALF: i32 = 1 << (FRACTION_BITS - 1);
 /// Rows that get their new width together: the numbers of the longest vector.
 const TOGETHER: usize = 16;
-/// Samples that are moved at once, as one number of 32 bits.
-const WORD: usize = 4;
+/// Several samples that are moved at once.
+type Word = u64;
+/// How many these are.
+const WORD: usize = size_of::<Word>();
+/// Pixels of so many rows that are turned on their side at a time: what the fastest cache holds.
+const SPAN: usize = 512;
+/// Samples of a picture up to which nobody else is woken.
+const ALONE: usize = 1 << 18;
 /// Bands per thread: enough that a slow one does not hold up the others.
 const BANDS_PER_THREAD: usize = 4;
 
@@ -120,17 +126,22 @@ pub fn resize_part(
         left: part.left as usize,
         keeps_rows: picture.height() == height,
     };
-    resized
-        .par_chunks_mut(band * row_samples)
-        .zip(rows.par_chunks(band))
-        .for_each(|(to, rows)| {
-            pulp::Arch::new().dispatch(Band {
-                source: &source,
-                rows,
-                row_samples,
-                to,
-            });
+    let fill = |to: &mut [u8], rows: &[Taps]| {
+        pulp::Arch::new().dispatch(Band {
+            source: &source,
+            rows,
+            row_samples,
+            to,
         });
+    };
+    if picture.len().max(resized.len()) <= ALONE {
+        fill(&mut resized, &rows);
+    } else {
+        resized
+            .par_chunks_mut(band * row_samples)
+            .zip(rows.par_chunks(band))
+            .for_each(|(to, rows)| fill(to, rows));
+    }
     resized
 }
 
@@ -169,7 +180,7 @@ impl pulp::WithSimd for Band<'_> {
             to,
         } = self;
         let first = rows.first().map_or(0, |row| row.first);
-        let end = rows.last().map_or(0, |row| row.first + row.weights.len());
+        let end = rows.last().map_or(0, Taps::end);
         // The source rows of this band in their new width; neighbouring bands make a few twice.
         let mut narrow = vec![0; (end - first) * row_samples];
         let lines = &source.samples[first * source.stride..end * source.stride];
@@ -208,63 +219,92 @@ impl pulp::WithSimd for Band<'_> {
 /// turned on their side first, and each sum has a place of a vector for itself.
 #[inline(always)]
 fn across(lines: &[u8], stride: usize, columns: &[Taps], row_samples: usize, narrow: &mut [u8]) {
-    // Both grow from pixel to pixel, and there is at least one.
-    let first = columns.first().map_or(0, |taps| taps.first) * CHANNELS;
-    let end = columns
-        .last()
-        .map_or(0, |taps| (taps.first + taps.weights.len()) * CHANNELS);
+    let mut turned = Vec::new();
+    let (mut sums, mut levels) = (Vec::new(), Vec::new());
+    let groups = narrow.chunks_mut(TOGETHER * row_samples);
+    for (lines, narrow) in lines.chunks(TOGETHER * stride).zip(groups) {
+        let mut pixel = 0;
+        while let Some(start) = columns.get(pixel) {
+            // As many columns as come from what the fastest cache holds, and at least one.
+            let first = start.first;
+            let near = |taps: &&Taps| taps.end() - first <= SPAN;
+            let group = &columns[pixel..];
+            let group = &group[..group.iter().take_while(near).count().max(1)];
+            let end = group.last().map_or(first, Taps::end);
+            turned.resize(
+                ((end - first) * CHANNELS).next_multiple_of(WORD),
+                [0; TOGETHER],
+            );
+            turn(lines, stride, first * CHANNELS, &mut turned);
+            let (pixels, _) = turned.as_chunks();
+            sums.resize(group.len(), [[0; TOGETHER]; CHANNELS]);
+            for (taps, sums) in group.iter().zip(&mut sums) {
+                let pixels = &pixels[taps.first - first..];
+                weigh(pixels, &taps.weights, sums);
+            }
+            levels.clear();
+            levels.extend(
+                sums.as_flattened()
+                    .as_flattened()
+                    .iter()
+                    .map(|sum| level(*sum)),
+            );
+            let (sides, _) = levels.as_chunks::<TOGETHER>();
+            for (row, narrow) in narrow.chunks_exact_mut(row_samples).enumerate() {
+                let narrow = &mut narrow[pixel * CHANNELS..];
+                for (to, side) in narrow.iter_mut().zip(sides) {
+                    *to = side[row];
+                }
+            }
+            pixel += group.len();
+        }
+    }
+}
+
+/// One sample of each of the rows.
+type Side = [u8; TOGETHER];
+
+/// Puts the samples from `first` on of up to [`TOGETHER`] rows on their side.
+#[inline(always)]
+fn turn(lines: &[u8], stride: usize, first: usize, turned: &mut [Side]) {
+    // Rows that are not there are seen as the first one again.
+    let mut rows = [&lines[first..stride]; TOGETHER];
+    for (row, line) in rows.iter_mut().zip(lines.chunks_exact(stride)) {
+        *row = &line[first..];
+    }
     // A loop of known length would be unrolled, and the compiler would look for vectors elsewhere.
     let together = std::hint::black_box(TOGETHER);
-    let mut turned = vec![0; (end - first).next_multiple_of(WORD) * together];
-    let mut sums = vec![0; CHANNELS * together];
-    let mut levels = vec![0; CHANNELS * together];
-    let groups = narrow.chunks_mut(together * row_samples);
-    for (lines, narrow) in lines.chunks(together * stride).zip(groups) {
-        turn(lines, stride, first, together, &mut turned);
-        for (pixel, taps) in columns.iter().enumerate() {
-            sums.fill(HALF);
-            let samples = &turned[(taps.first * CHANNELS - first) * together..];
-            let samples = samples.chunks_exact(CHANNELS * together);
-            for (samples, weight) in samples.zip(&taps.weights) {
-                for (sum, sample) in sums.iter_mut().zip(samples) {
-                    *sum += weight * sample;
-                }
-            }
-            for (to, sum) in levels.iter_mut().zip(&sums) {
-                *to = level(*sum);
-            }
-            for (row, narrow) in narrow.chunks_exact_mut(row_samples).enumerate() {
-                let levels = levels[row..].iter().step_by(together);
-                for (to, level) in narrow[pixel * CHANNELS..].iter_mut().zip(levels) {
-                    *to = *level;
-                }
+    let mut words = [0; TOGETHER];
+    let (turned, _) = turned.as_chunks_mut::<WORD>();
+    for (at, turned) in turned.iter_mut().enumerate() {
+        for (word, row) in words.iter_mut().zip(&rows) {
+            let row = &row[at * WORD..];
+            *word = Word::from_le_bytes(row.first_chunk().copied().unwrap_or_else(|| {
+                let mut last = [0; WORD];
+                last[..row.len()].copy_from_slice(row);
+                last
+            }));
+        }
+        for (byte, turned) in turned.iter_mut().enumerate() {
+            for (sample, word) in turned[..together].iter_mut().zip(&words[..together]) {
+                *sample = (word >> (8 * byte)) as u8;
             }
         }
     }
 }
 
-/// Puts the samples of up to `together` rows from `first` on on their side: `together` places for
-/// each of them, one for each row.
+/// Sums up weighted pixels of all rows.
 #[inline(always)]
-fn turn(lines: &[u8], stride: usize, first: usize, together: usize, turned: &mut [i32]) {
-    // A quarter of the moves, when they are made word by word.
-    let mut words = vec![0; together];
-    for (at, turned) in turned.chunks_exact_mut(WORD * together).enumerate() {
-        let at = first + at * WORD;
-        for (word, line) in words.iter_mut().zip(lines.chunks_exact(stride)) {
-            let line = &line[at..];
-            *word = u32::from_le_bytes(line.first_chunk().copied().unwrap_or_else(|| {
-                let mut last = [0; WORD];
-                last[..line.len()].copy_from_slice(line);
-                last
-            }));
-        }
-        for (byte, turned) in turned.chunks_exact_mut(together).enumerate() {
-            for (sample, word) in turned.iter_mut().zip(&words) {
-                *sample = (word >> (8 * byte) & 0xff) as i32;
+fn weigh(pixels: &[[Side; CHANNELS]], weights: &[i32], to: &mut [[i32; TOGETHER]; CHANNELS]) {
+    let mut sums = [[HALF; TOGETHER]; CHANNELS];
+    for (pixel, weight) in pixels.iter().zip(weights) {
+        for (sums, samples) in sums.iter_mut().zip(pixel) {
+            for (sum, sample) in sums.iter_mut().zip(samples) {
+                *sum += weight * i32::from(*sample);
             }
         }
     }
+    *to = sums;
 }
 
 /// A sum of weighted samples as a sample.
@@ -280,6 +320,13 @@ struct Taps {
     first: usize,
     /// Their weights in fixed point, with a sum of one but for rounding.
     weights: Vec<i32>,
+}
+
+impl Taps {
+    /// The pixel behind the last of them.
+    fn end(&self) -> usize {
+        self.first + self.weights.len()
+    }
 }
 
 /// Weights along one axis for `count` pixels of the result from `start` on.
