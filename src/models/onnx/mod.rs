@@ -143,7 +143,9 @@ impl OnnxModel {
     /// [`outputs`](Self::outputs).
     pub fn run(&self, inputs: Vec<HostTensor>) -> Result<Vec<HostTensor>, ModelError> {
         match &self.0 {
-            Runner::Cpu(engine) => engine.run(inputs),
+            // As a whole in a thread of those that share its work: they wait for each other for less
+            // time than another one would wait for them.
+            Runner::Cpu(engine) => rayon::scope(|_| engine.run(inputs)),
             Runner::General(engine) => engine.run(inputs),
         }
     }

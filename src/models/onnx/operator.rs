@@ -505,7 +505,7 @@ fn window(a: &mut Attributes<'_>, pooling: bool) -> Result<(Window, Padding), St
 }
 
 /// Largest kernel, stride, dilation and border of a window.
-const MAX_WINDOW: usize = 1024;
+pub const MAX_WINDOW: usize = 1024;
 
 fn pair(name: &str, sizes: &[i64]) -> Result<[usize; 2], String> {
     let &[rows, columns] = sizes else {

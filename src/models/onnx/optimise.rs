@@ -7,8 +7,8 @@ use super::execute::Place;
 use super::graph::{Graph, MAX_NUMBERS, Node, ValueId};
 use super::host::{Host, HostData};
 use super::kernels::{Kernels, plain};
-use super::operator::{Operator, Unary};
-use super::spec::{Activation, ConvSpec, Window};
+use super::operator::{Fill, MAX_WINDOW, Operator, Padding, Unary};
+use super::spec::{Activation, Border, ConvSpec, Window};
 use super::value::{Inputs, Value};
 use crate::models::ModelError;
 
@@ -16,11 +16,12 @@ use crate::models::ModelError;
 const MAX_FOLDED: usize = 1 << 27;
 
 /// Computes what depends on nothing but constants, and lets normalisations by given statistics
-/// disappear in the convolutions before them.
+/// disappear in the convolutions before them, and borders of zeros in those behind them.
 pub fn optimise(graph: Graph) -> Result<Graph, ModelError> {
     let mut graph = fold_constants(graph)?;
     check_packed(&graph)?;
     fold_normalisations(&mut graph);
+    fold_borders(&mut graph);
     Ok(graph.pruned())
 }
 
@@ -152,13 +153,7 @@ pub fn scale_shift(graph: &Graph, node: &Node, epsilon: f32) -> Option<(Vec<f32>
 
 fn fold_normalisations(graph: &mut Graph) {
     let uses = graph.uses();
-    let mut producers: Vec<Option<usize>> = vec![None; graph.constants.len()];
-    for (index, node) in graph.nodes.iter().enumerate() {
-        node.outputs
-            .iter()
-            .flatten()
-            .for_each(|&id| producers[id] = Some(index));
-    }
+    let mut producers = producers(graph);
     let mut dropped = vec![false; graph.nodes.len()];
     for (index, dropped) in dropped.iter_mut().enumerate() {
         let node = &graph.nodes[index];
@@ -194,6 +189,81 @@ fn fold_normalisations(graph: &mut Graph) {
     }
     let mut dropped = dropped.into_iter();
     graph.nodes.retain(|_| !dropped.next().unwrap_or(false));
+}
+
+fn fold_borders(graph: &mut Graph) {
+    let uses = graph.uses();
+    let producers = producers(graph);
+    for index in 0..graph.nodes.len() {
+        let Some(input) = graph.nodes[index].inputs.first().copied().flatten() else {
+            continue;
+        };
+        let Some(before) = producers[input].filter(|_| uses[input] == 1) else {
+            continue;
+        };
+        let Some(border) = zeros_around(graph, &graph.nodes[before]) else {
+            continue;
+        };
+        let from = graph.nodes[before].inputs[0];
+        let node = &mut graph.nodes[index];
+        if let Operator::Conv {
+            window,
+            padding: Padding::Given,
+            ..
+        } = &mut node.operator
+        {
+            window.border = window.border + border;
+            // Nobody else uses what the other node makes, and so it goes.
+            node.inputs[0] = from;
+        }
+    }
+}
+
+/// The zeros that a node puts around pictures, if it does nothing else.
+fn zeros_around(graph: &Graph, node: &Node) -> Option<Border> {
+    let Operator::Pad {
+        fill: Fill::Constant,
+        amounts,
+        value,
+    } = &node.operator
+    else {
+        return None;
+    };
+    let given = |input: usize| node.inputs.get(input).copied().flatten().is_some();
+    let value = if given(2) {
+        graph.constant(node, 2)?.as_floats().ok()?
+    } else {
+        std::slice::from_ref(value)
+    };
+    let amounts = match amounts {
+        Some(amounts) => amounts,
+        None => graph.constant(node, 1)?.as_ints().ok()?,
+    };
+    let &[0, 0, top, left, 0, 0, bottom, right] = amounts else {
+        return None;
+    };
+    let side = |amount| {
+        usize::try_from(amount)
+            .ok()
+            .filter(|side| *side <= MAX_WINDOW)
+    };
+    (value == [0.0] && !given(3)).then_some(Border {
+        top: side(top)?,
+        left: side(left)?,
+        bottom: side(bottom)?,
+        right: side(right)?,
+    })
+}
+
+/// The node that makes each value.
+fn producers(graph: &Graph) -> Vec<Option<usize>> {
+    let mut producers = vec![None; graph.constants.len()];
+    for (index, node) in graph.nodes.iter().enumerate() {
+        for id in node.outputs.iter().flatten() {
+            producers[*id] = Some(index);
+        }
+    }
+    producers
 }
 
 /// Weights and bias of a convolution whose outputs are scaled and shifted afterwards.

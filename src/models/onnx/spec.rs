@@ -25,6 +25,19 @@ impl Border {
     }
 }
 
+impl std::ops::Add for Border {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            top: self.top + other.top,
+            left: self.left + other.left,
+            bottom: self.bottom + other.bottom,
+            right: self.right + other.right,
+        }
+    }
+}
+
 /// What happens to each value of a feature map after an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Activation {

@@ -73,6 +73,7 @@ impl Band {
 
 /// Copies row `y` of picture `n` into `row`, channels last, with `pitch` numbers from one pixel to
 /// the next.
+#[inline(always)]
 pub fn copy_row(maps: Maps<'_>, shape: Shape, n: usize, y: usize, row: &mut [f32], pitch: usize) {
     let Shape { h, w, c, .. } = shape;
     match maps {
@@ -88,12 +89,13 @@ pub fn copy_row(maps: Maps<'_>, shape: Shape, n: usize, y: usize, row: &mut [f32
         }
         Maps::Planar(data) => {
             let line = |channel: usize| &data[((n * c + channel) * h + y) * w..][..w];
-            if c == 3 {
+            if [c, pitch] == [3, 3] {
                 // A colour picture is the usual first input.
                 let (red, green, blue) = (line(0), line(1), line(2));
                 let pixels = red.iter().zip(green).zip(blue);
-                for (pixel, ((&red, &green), &blue)) in row.chunks_exact_mut(pitch).zip(pixels) {
-                    pixel[..3].copy_from_slice(&[red, green, blue]);
+                for (pixel, ((&red, &green), &blue)) in row.as_chunks_mut().0.iter_mut().zip(pixels)
+                {
+                    *pixel = [red, green, blue];
                 }
                 return;
             }

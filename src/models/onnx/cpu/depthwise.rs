@@ -69,15 +69,13 @@ impl Depthwise {
                 row: band.row,
                 width,
             };
-            for first in (0..self.channels).step_by(S::F32_LANES) {
-                let close = self.stride[1] == 1 && self.dilation == [1, 1];
-                // Common kernels get loops of known length.
-                match self.kernel {
-                    [3, 3] if close => line.run::<S, 3, 3, true>(simd, first, out),
-                    [3, 3] => line.run::<S, 3, 3, false>(simd, first, out),
-                    [5, 5] if close => line.run::<S, 5, 5, true>(simd, first, out),
-                    _ => line.run::<S, 0, 0, false>(simd, first, out),
-                }
+            let close = self.stride[1] == 1 && self.dilation == [1, 1];
+            // Common kernels get loops of known length.
+            match self.kernel {
+                [3, 3] if close => line.run::<S, 3, 3, true>(simd, out),
+                [3, 3] => line.run::<S, 3, 3, false>(simd, out),
+                [5, 5] if close => line.run::<S, 5, 5, true>(simd, out),
+                _ => line.run::<S, 0, 0, false>(simd, out),
             }
         }
     }
@@ -95,19 +93,17 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Fills the channels of one vector. `KH` and `KW` are the kernel's size, or 0 where it is only
-    /// known at run time; `CLOSE` says that outputs and taps are neighbours in the picture.
+    /// Fills the row. `KH` and `KW` are the kernel's size, or 0 where it is only known at run time;
+    /// `CLOSE` says that outputs and taps are neighbours in the picture.
     #[inline(always)]
     fn run<S: Simd, const KH: usize, const KW: usize, const CLOSE: bool>(
         &self,
         simd: S,
-        first: usize,
         out: &mut [f32],
     ) {
-        let tail = self.kernels.tail.part::<S, 1>(simd, first);
-        let _ = self.tiles::<S, KH, KW, CLOSE, PIXELS>(simd, first, &tail, out)
-            || self.tiles::<S, KH, KW, CLOSE, 4>(simd, first, &tail, out)
-            || self.tiles::<S, KH, KW, CLOSE, 1>(simd, first, &tail, out);
+        let _ = self.tiles::<S, KH, KW, CLOSE, PIXELS>(simd, out)
+            || self.tiles::<S, KH, KW, CLOSE, 4>(simd, out)
+            || self.tiles::<S, KH, KW, CLOSE, 1>(simd, out);
     }
 
     /// Fills the row in tiles of so many pixels, unless it has fewer.
@@ -115,8 +111,6 @@ impl Line<'_> {
     fn tiles<S: Simd, const KH: usize, const KW: usize, const CLOSE: bool, const COUNT: usize>(
         &self,
         simd: S,
-        first: usize,
-        tail: &Part<S, 1>,
         out: &mut [f32],
     ) -> bool {
         let Some(last) = self.width.checked_sub(COUNT) else {
@@ -125,7 +119,10 @@ impl Line<'_> {
         // The last tile is a whole one too, and makes a few pixels of the one before it again.
         let mut x = 0;
         loop {
-            self.tile::<S, KH, KW, CLOSE, COUNT>(simd, x, first, tail, out);
+            for first in (0..self.kernels.channels).step_by(S::F32_LANES) {
+                let tail = self.kernels.tail.part::<S, 1>(simd, first);
+                self.tile::<S, KH, KW, CLOSE, COUNT>(simd, x, first, &tail, out);
+            }
             if x == last {
                 return true;
             }

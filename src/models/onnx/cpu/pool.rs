@@ -38,39 +38,16 @@ pub fn run(input: &Dense, window: &Window, kind: Kind, store: &Store) -> FlexTen
     let [row_shares, column_shares] = plain::shares(h, w, window, count_border);
     let [kh, kw] = window.kernel;
     let row = |index: usize, out: &mut [f32]| {
-        let (picture, y) = (&data[index / rows * h * w * c..][..h * w * c], index % rows);
-        let inside =
-            |at: usize, before: usize, size: usize| at.checked_sub(before).filter(|&at| at < size);
-        Arch::new().dispatch(|| {
-            for (x, out) in out.chunks_exact_mut(c).enumerate() {
-                out.fill(if let Kind::Max = kind { f32::MIN } else { 0.0 });
-                for ky in 0..kh {
-                    let at = y * window.stride[0] + ky * window.dilation[0];
-                    let Some(iy) = inside(at, window.border.top, h) else {
-                        continue;
-                    };
-                    for kx in 0..kw {
-                        let at = x * window.stride[1] + kx * window.dilation[1];
-                        let Some(ix) = inside(at, window.border.left, w) else {
-                            continue;
-                        };
-                        let pixel = &picture[(iy * w + ix) * c..][..c];
-                        let pairs = out.iter_mut().zip(pixel);
-                        match kind {
-                            Kind::Max => {
-                                pairs.for_each(|(out, &x)| *out = if x > *out { x } else { *out });
-                            }
-                            Kind::Mean { .. } => pairs.for_each(|(out, &x)| *out += x),
-                        }
-                    }
-                }
-                if let Kind::Mean { .. } = kind {
-                    let share = 1.0 / (row_shares[y] * column_shares[x]);
-                    for sum in out.iter_mut() {
-                        *sum *= share;
-                    }
-                }
-            }
+        let y = index % rows;
+        Arch::new().dispatch(Row {
+            picture: &data[index / rows * h * w * c..][..h * w * c],
+            shape,
+            window,
+            kind,
+            y,
+            share: 1.0 / row_shares[y],
+            column_shares: &column_shares,
+            out,
         });
     };
     if out.len() * kh * kw <= ALONE {
@@ -88,4 +65,68 @@ pub fn run(input: &Dense, window: &Window, kind: Kind, store: &Store) -> FlexTen
             });
     }
     finish(out, to)
+}
+
+/// One row of output.
+struct Row<'a> {
+    picture: &'a [f32],
+    /// Of the input.
+    shape: Shape,
+    window: &'a Window,
+    kind: Kind,
+    y: usize,
+    /// What a sum over rows is multiplied with for their mean.
+    share: f32,
+    /// How many columns each mean is of.
+    column_shares: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl pulp::WithSimd for Row<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Shape { h, w, c, .. } = self.shape;
+        let Window {
+            kernel: [kh, kw],
+            stride,
+            dilation,
+            border,
+            ..
+        } = *self.window;
+        let inside =
+            |at: usize, before: usize, size: usize| at.checked_sub(before).filter(|&at| at < size);
+        for (x, out) in self.out.chunks_exact_mut(c).enumerate() {
+            out.fill(if let Kind::Max = self.kind {
+                f32::MIN
+            } else {
+                0.0
+            });
+            for ky in 0..kh {
+                let Some(iy) = inside(self.y * stride[0] + ky * dilation[0], border.top, h) else {
+                    continue;
+                };
+                for kx in 0..kw {
+                    let at = x * stride[1] + kx * dilation[1];
+                    let Some(ix) = inside(at, border.left, w) else {
+                        continue;
+                    };
+                    let pairs = out.iter_mut().zip(&self.picture[(iy * w + ix) * c..][..c]);
+                    match self.kind {
+                        Kind::Max => {
+                            pairs.for_each(|(out, &x)| *out = if x > *out { x } else { *out });
+                        }
+                        Kind::Mean { .. } => pairs.for_each(|(out, &x)| *out += x),
+                    }
+                }
+            }
+            if let Kind::Mean { .. } = self.kind {
+                let share = self.share / self.column_shares[x];
+                for sum in out.iter_mut() {
+                    *sum *= share;
+                }
+            }
+        }
+    }
 }
