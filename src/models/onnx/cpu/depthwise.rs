@@ -153,16 +153,16 @@ impl Line<'_> {
             (KH, KW)
         };
         let lanes = S::F32_LANES;
-        let pitch = channels.next_multiple_of(PANEL);
-        let weights = &weights[first / PANEL * PANEL * kh * kw + first % PANEL..];
-        let weight = |ky: usize, kx: usize| {
-            let weight = &weights[(ky * kw + kx) * PANEL..][..lanes];
-            S::as_simd_f32s(weight).0[0]
-        };
+        // All places are counted in vectors.
+        let pitch = channels.next_multiple_of(PANEL) / lanes;
+        let (rows, _) = S::as_simd_f32s(self.rows);
+        let rows = &rows[x * stride[1] * pitch + first / lanes..];
+        let (weights, _) = S::as_simd_f32s(weights);
+        let weights = &weights[(first / PANEL * PANEL * kh * kw + first % PANEL) / lanes..];
+        let weight = |ky: usize, kx: usize| weights[(ky * kw + kx) * (PANEL / lanes)];
         let mut sums = [tail.bias; COUNT];
         for ky in 0..kh {
-            let line = &self.rows[ky * dilation[0] * self.row + x * stride[1] * pitch + first..];
-            let input = |column: usize| S::as_simd_f32s(&line[column * pitch..][..lanes]).0[0];
+            let line = &rows[ky * dilation[0] * self.row / lanes..];
             if CLOSE {
                 // Each number is read once for all outputs that it belongs to.
                 let mut taps = [simd.splat_f32s(0.0); KW];
@@ -170,7 +170,7 @@ impl Line<'_> {
                     *tap = weight(ky, kx);
                 }
                 for column in 0..COUNT + KW - 1 {
-                    let input = input(column);
+                    let input = line[column * pitch];
                     for (kx, tap) in taps.iter().enumerate() {
                         if kx <= column && column - kx < COUNT {
                             let [sum] = &mut sums[column - kx];
@@ -182,7 +182,7 @@ impl Line<'_> {
                 for kx in 0..kw {
                     let tap = weight(ky, kx);
                     for (i, [sum]) in sums.iter_mut().enumerate() {
-                        let input = input(i * stride[1] + kx * dilation[1]);
+                        let input = line[(i * stride[1] + kx * dilation[1]) * pitch];
                         *sum = simd.mul_add_f32s(tap, input, *sum);
                     }
                 }
@@ -190,7 +190,7 @@ impl Line<'_> {
         }
         tail.activate(simd, &mut sums);
         let count = lanes.min(channels - first);
-        for (i, sum) in sums.into_iter().enumerate() {
+        for (i, sum) in sums.iter().enumerate() {
             let out = &mut out[(x + i) * channels + first..][..count];
             store::<S, 1>(simd, sum, out);
         }

@@ -240,7 +240,7 @@ impl BlockJob<'_> {
         }
         tail.activate(simd, &mut sums);
         let width = if target.padded { lanes } else { width };
-        for (i, sums) in sums.into_iter().enumerate() {
+        for (i, sums) in sums.iter().enumerate() {
             let start = (pixel + i) * target.stride + target.first + first;
             store::<S, VECTORS>(simd, sums, &mut target.data[start..][..width]);
         }

@@ -86,7 +86,7 @@ impl pulp::WithSimd for Row<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
+    fn with_simd<S: pulp::Simd>(self, simd: S) {
         let Shape { h, w, c, .. } = self.shape;
         let Window {
             kernel: [kh, kw],
@@ -112,12 +112,14 @@ impl pulp::WithSimd for Row<'_> {
                     let Some(ix) = inside(at, border.left, w) else {
                         continue;
                     };
-                    let pairs = out.iter_mut().zip(&self.picture[(iy * w + ix) * c..][..c]);
+                    let pixel = &self.picture[(iy * w + ix) * c..][..c];
                     match self.kind {
-                        Kind::Max => {
-                            pairs.for_each(|(out, &x)| *out = if x > *out { x } else { *out });
+                        Kind::Max => raise::<S>(simd, out, pixel),
+                        Kind::Mean { .. } => {
+                            for (sum, x) in out.iter_mut().zip(pixel) {
+                                *sum += x;
+                            }
                         }
-                        Kind::Mean { .. } => pairs.for_each(|(out, &x)| *out += x),
                     }
                 }
             }
@@ -128,5 +130,18 @@ impl pulp::WithSimd for Row<'_> {
                 }
             }
         }
+    }
+}
+
+/// Keeps the larger of two values for each channel, and what was there beside NaN.
+#[inline(always)]
+fn raise<S: pulp::Simd>(simd: S, largest: &mut [f32], pixel: &[f32]) {
+    let (vectors, rest) = S::as_mut_simd_f32s(largest);
+    let (others, other_rest) = S::as_simd_f32s(pixel);
+    for (vector, other) in vectors.iter_mut().zip(others) {
+        *vector = simd.max_f32s(*other, *vector);
+    }
+    for (value, other) in rest.iter_mut().zip(other_rest) {
+        *value = other.max(*value);
     }
 }

@@ -106,15 +106,15 @@ pub fn load<S: Simd, const N: usize>(simd: S, values: &[f32]) -> [S::f32s; N] {
 
 /// Writes vectors to the start of a slice; of the last ones only as much as fits.
 #[inline(always)]
-pub fn store<S: Simd, const N: usize>(simd: S, vectors: [S::f32s; N], to: &mut [f32]) {
+pub fn store<S: Simd, const N: usize>(simd: S, vectors: &[S::f32s; N], to: &mut [f32]) {
     if to.len() >= N * S::F32_LANES {
         let (to, _) = S::as_mut_simd_f32s(&mut to[..N * S::F32_LANES]);
         for (to, vector) in to.iter_mut().zip(vectors) {
-            *to = vector;
+            *to = *vector;
         }
     } else {
         for (to, vector) in to.chunks_mut(S::F32_LANES).zip(vectors) {
-            simd.partial_store_f32s(to, vector);
+            simd.partial_store_f32s(to, *vector);
         }
     }
 }
