@@ -173,13 +173,24 @@ fn check(models: &FaceModels, photo: &Path) -> Result<()> {
 
 /// Median and least time of an action, after a warm-up.
 fn measure(name: &str, runs: usize, mut action: impl FnMut() -> Result<()>) -> Result<Duration> {
+    measure_with(name, runs, || (), |()| action())
+}
+
+/// The same where each run takes something that is made before its time begins.
+fn measure_with<T>(
+    name: &str,
+    runs: usize,
+    prepare: impl Fn() -> T,
+    mut action: impl FnMut(T) -> Result<()>,
+) -> Result<Duration> {
     for _ in 0..runs.div_ceil(10) {
-        action()?;
+        action(prepare())?;
     }
     let mut times = Vec::with_capacity(runs);
     for _ in 0..runs {
+        let prepared = prepare();
         let start = Instant::now();
-        action()?;
+        action(prepared)?;
         times.push(start.elapsed());
     }
     times.sort_unstable();
@@ -220,9 +231,13 @@ fn measure_all(cli: &Cli, models: &FaceModels, photo: &Path) -> Result<ExitCode>
     let crop = align(&portrait, &face.points);
     let network = |file: &str| OnnxModel::open(&cli.data.join(file), Device::Cpu);
     let (detector, embedder, quality) = (network(DETECTOR)?, network(EMBEDDER)?, network(QUALITY)?);
-    let run = |model: &OnnxModel, input: &HostTensor| -> Result<()> {
-        std::hint::black_box(model.run(vec![input.clone()])?);
-        Ok(())
+    // A network takes its input over, so each run has a copy of its own.
+    let time = |name: &str, model: &OnnxModel, input: HostTensor| {
+        let copy = || vec![input.clone()];
+        measure_with(name, runs, copy, |inputs| {
+            std::hint::black_box(model.run(inputs)?);
+            Ok(())
+        })
     };
     say(&format!(
         "- threads: {}\n- profile: {}\n- runs: {}\n\n| step | median ms | least ms | runs |\n\
@@ -240,13 +255,9 @@ fn measure_all(cli: &Cli, models: &FaceModels, photo: &Path) -> Result<ExitCode>
         },
     ))?;
     let tall = planes(&small, [640, 480], 0.0, 1.0);
-    measure("detector network, 480 x 640", runs, || {
-        run(&detector, &tall)
-    })?;
+    time("detector network, 480 x 640", &detector, tall)?;
     let square = planes(&small, [640, 640], 0.0, 1.0);
-    measure("detector network, 640 x 640", runs, || {
-        run(&detector, &square)
-    })?;
+    time("detector network, 640 x 640", &detector, square)?;
     measure(
         "detection with resize and decoding, 3024 x 4032",
         runs,
@@ -256,16 +267,14 @@ fn measure_all(cli: &Cli, models: &FaceModels, photo: &Path) -> Result<ExitCode>
         },
     )?;
     let input = planes(&crop, [112, 112], 127.5, 1.0 / 64.0);
-    measure("embedding network, one crop", runs, || {
-        run(&embedder, &input)
-    })?;
+    time("embedding network, one crop", &embedder, input)?;
     let input = planes(
         &resize(&crop, 96, 96, Kernel::Triangle),
         [96, 96],
         128.0,
         1.0 / 128.0,
     );
-    measure("quality network, one crop", runs, || run(&quality, &input))?;
+    time("quality network, one crop", &quality, input)?;
     let whole = measure("whole check of the photo", few, || check(models, photo))?;
     measure("of which decoding the JPEG", few, || {
         std::hint::black_box(read(photo)?);

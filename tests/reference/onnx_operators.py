@@ -57,6 +57,10 @@ def convolutions():
     conv("3x3_stride_2_odd_size", (1, 3, 9, 7), 8, 3, pads=[1, 1, 1, 1], strides=[2, 2])
     conv("3x3_without_bias", (1, 5, 6, 7), 6, 3, bias=False, pads=[1, 1, 1, 1])
     conv("3x3_one_channel", (1, 1, 9, 9), 1, 3, pads=[1, 1, 1, 1])
+    conv("3x3_wide_to_one_panel", (1, 6, 3, 29), 10, 3, pads=[1, 1, 1, 1])
+    conv("3x3_wide_to_two_panels", (1, 6, 3, 29), 25, 3, pads=[1, 1, 1, 1])
+    conv("3x3_wide_to_three_panels", (1, 6, 3, 19), 41, 3, pads=[1, 1, 1, 1])
+    conv("3x3_wide_to_five_panels", (1, 6, 3, 19), 70, 3, pads=[1, 1, 1, 1])
     conv("3x3_odd_channels", (1, 13, 4, 5), 5, 3, pads=[1, 1, 1, 1])
     conv("3x3_on_one_pixel", (1, 4, 1, 1), 6, 3, pads=[1, 1, 1, 1])
     conv("3x3_asymmetric_border", (1, 4, 8, 9), 6, 3, pads=[0, 0, 1, 1], strides=[2, 2])
@@ -98,6 +102,9 @@ def convolutions():
     depthwise("3x3_dilated", (1, 4, 7, 8), 3, pads=[2, 2, 2, 2], dilations=[2, 2])
     depthwise("5x5", (1, 8, 7, 6), 5, pads=[2, 2, 2, 2])
     depthwise("5x5_stride_2", (1, 8, 7, 6), 5, pads=[2, 2, 2, 2], strides=[2, 2])
+    depthwise("3x3_wide", (1, 20, 4, 29), 3, pads=[1, 1, 1, 1])
+    depthwise("3x3_wide_stride_2", (1, 20, 5, 37), 3, pads=[1, 1, 1, 1], strides=[2, 2])
+    depthwise("5x5_wide", (1, 20, 5, 21), 5, pads=[2, 2, 2, 2])
     depthwise("7x7_to_one_pixel", (1, 8, 7, 7), 7, bias=False)
     conv("depthwise_two_outputs_a_channel", (1, 6, 5, 4), 12, 3, group=6, pads=[1, 1, 1, 1])
     conv("grouped_2", (1, 8, 7, 6), 12, 1, group=2)
@@ -467,6 +474,24 @@ def layouts():
         # The stride-2 layers of LightQNet.
         x = g.node("Pad", g.input("x", (1, 8, 8, 6)), g.constant(after))
         g.output(g.node("Conv", x, g.weight((8, 1, 3, 3)), g.weight((8,)), group=8, strides=[2, 2]))
+    with fixture.case("pad_then_conv_with_a_border") as g:
+        x = g.node("Pad", g.input("x", (1, 3, 5, 4)), g.constant(ints(0, 0, 2, 1, 0, 0, 0, 3)))
+        g.output(g.node("Conv", x, g.weight((5, 3, 3, 3)), pads=[0, 1, 1, 0], strides=[1, 2]))
+    # What is no border of zeros for one convolution must stay.
+    with fixture.case("pad_with_a_value_then_conv") as g:
+        x = g.input("x", (1, 3, 5, 4))
+        x = g.node("Pad", x, g.constant(after), g.constant(number(0.5)))
+        g.output(g.node("Conv", x, g.weight((5, 3, 3, 3))))
+    with fixture.case("pad_of_channels_then_conv") as g:
+        x = g.node("Pad", g.input("x", (1, 3, 5, 4)), g.constant(ints(0, 1, 0, 0, 0, 0, 1, 1)))
+        g.output(g.node("Conv", x, g.weight((5, 4, 3, 3))))
+    with fixture.case("pad_that_crops_then_conv") as g:
+        x = g.node("Pad", g.input("x", (1, 3, 6, 7)), g.constant(ints(0, 0, -1, 1, 0, 0, 1, -2)))
+        g.output(g.node("Conv", x, g.weight((5, 3, 3, 3))))
+    with fixture.case("pad_read_twice") as g:
+        x = g.node("Pad", g.input("x", (1, 3, 5, 4)), g.constant(after))
+        g.output(g.node("Conv", x, g.weight((5, 3, 3, 3))), "convolved")
+        g.output(x, "padded")
     one("expand", "Expand", (3, 1), ints(2, 3, 4))
     one("expand_by_ones", "Expand", (3, 4), ints(1, 1))
     one("identity", "Identity", (2, 3))

@@ -189,10 +189,7 @@ impl Line<'_> {
             }
         }
         tail.activate(simd, &mut sums);
-        let count = lanes.min(channels - first);
-        for (i, sum) in sums.iter().enumerate() {
-            let out = &mut out[(x + i) * channels + first..][..count];
-            store::<S, 1>(simd, sum, out);
-        }
+        let out = &mut out[x * channels + first..];
+        store(simd, &sums, out, channels, lanes.min(channels - first));
     }
 }

@@ -240,10 +240,8 @@ impl BlockJob<'_> {
         }
         tail.activate(simd, &mut sums);
         let width = if target.padded { lanes } else { width };
-        for (i, sums) in sums.iter().enumerate() {
-            let start = (pixel + i) * target.stride + target.first + first;
-            store::<S, VECTORS>(simd, sums, &mut target.data[start..][..width]);
-        }
+        let out = &mut target.data[pixel * target.stride + target.first + first..];
+        store(simd, &sums, out, target.stride, width);
     }
 
     #[inline(always)]

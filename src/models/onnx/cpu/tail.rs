@@ -104,17 +104,29 @@ pub fn load<S: Simd, const N: usize>(simd: S, values: &[f32]) -> [S::f32s; N] {
     loaded
 }
 
-/// Writes vectors to the start of a slice; of the last ones only as much as fits.
+/// Writes the sums of pixels whose places are `stride` numbers apart: `width` numbers of each.
 #[inline(always)]
-pub fn store<S: Simd, const N: usize>(simd: S, vectors: &[S::f32s; N], to: &mut [f32]) {
-    if to.len() >= N * S::F32_LANES {
-        let (to, _) = S::as_mut_simd_f32s(&mut to[..N * S::F32_LANES]);
-        for (to, vector) in to.iter_mut().zip(vectors) {
-            *to = *vector;
+pub fn store<S: Simd, const N: usize, const PIXELS: usize>(
+    simd: S,
+    sums: &[[S::f32s; N]; PIXELS],
+    to: &mut [f32],
+    stride: usize,
+    width: usize,
+) {
+    let pixels = sums.iter().zip(to.chunks_mut(stride));
+    // One question for all of them, as above.
+    if width == N * S::F32_LANES {
+        for (sums, to) in pixels {
+            let (to, _) = S::as_mut_simd_f32s(&mut to[..N * S::F32_LANES]);
+            for (to, sum) in to.iter_mut().zip(sums) {
+                *to = *sum;
+            }
         }
     } else {
-        for (to, vector) in to.chunks_mut(S::F32_LANES).zip(vectors) {
-            simd.partial_store_f32s(to, *vector);
+        for (sums, to) in pixels {
+            for (to, sum) in to[..width].chunks_mut(S::F32_LANES).zip(sums) {
+                simd.partial_store_f32s(to, *sum);
+            }
         }
     }
 }
