@@ -135,7 +135,7 @@ impl<B: Kernels> Place<'_, B> {
                     Some(host) if bounded(&shape).is_ok() => {
                         arithmetic::expand(host, &shape).map(Value::Host)
                     }
-                    _ if shape.contains(&0) => return Err(NOTHING.into()),
+                    _ if shape.contains(&0) => Err(NOTHING.into()),
                     _ => {
                         let tensor = ranked::<B>(input.device(self.device)?, shape.len());
                         Ok(Value::Device(B::float_expand(tensor, Shape::from(shape))))

@@ -89,7 +89,9 @@ impl<B: Kernels> Place<'_, B> {
                     None => (0..from.len()).collect(),
                 };
                 let mut left = from.clone();
-                over.iter().for_each(|&at| left[at] = 1);
+                for &at in &over {
+                    left[at] = 1;
+                }
                 let reduced = match input.host() {
                     Some(host) if bounded(&left).is_ok() => {
                         Value::Host(arithmetic::reduce(host, &over, *kind)?)
