@@ -87,7 +87,8 @@
 //! | `rusqlite` | `queue` |
 //! | `axum`, `hyper`, `hyper_util`, `utoipa` | `http` |
 //! | `prost` | `http`, `models` |
-//! | `burn`, `pulp` | `models` |
+//! | `burn` | `models` |
+//! | `pulp` | `imaging`, `models` |
 //! | `image` | `imaging` |
 //! | `ureq` | `fetch` |
 //! | `toml` | `config`, `models` |
