@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::band::{Band, Maps, copy_row};
 use super::depthwise::Depthwise;
-use super::gemm::{PANEL, Packed, Runs, Target, multiply};
+use super::gemm::{PANEL, Packed, Places, Runs, Target, multiply};
 use super::{Shape, workers};
 use crate::models::onnx::spec::{Activation, ConvSpec};
 
@@ -236,7 +236,7 @@ impl pulp::WithSimd for Pointwise<'_> {
                 self.matrix,
                 data,
                 count,
-                |pixel| pixel * depth,
+                &Places::Every(depth),
                 &runs,
                 &mut target,
             );
@@ -332,7 +332,7 @@ impl pulp::WithSimd for Rows<'_> {
                     before,
                     data,
                     shape.w,
-                    |pixel| pixel * shape.c,
+                    &Places::Every(shape.c),
                     &runs,
                     &mut target,
                 );
@@ -381,9 +381,11 @@ fn full<S: Simd>(
         spec.window.stride[0] * band.row,
         spec.window.stride[1] * spec.inputs,
     );
+    let places: Vec<usize> = (0..count / to.w)
+        .flat_map(|y| (0..to.w).map(move |x| y * down + x * right))
+        .collect();
     for (group, matrix) in matrices.iter().enumerate() {
-        let start = group * inputs;
-        let base = |pixel: usize| start + pixel / to.w * down + pixel % to.w * right;
+        let places = Places::Listed(&places, group * inputs);
         let first = group * matrix.width();
         let mut target = Target {
             data: &mut *out,
@@ -392,6 +394,6 @@ fn full<S: Simd>(
             residual,
             padded: false,
         };
-        multiply(simd, matrix, &band.data, count, base, &runs, &mut target);
+        multiply(simd, matrix, &band.data, count, &places, &runs, &mut target);
     }
 }

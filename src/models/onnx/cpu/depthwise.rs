@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use super::apart;
 use super::band::Band;
 use super::gemm::PANEL;
 use super::tail::{Part, Tail, store};
@@ -63,7 +64,7 @@ impl Depthwise {
     pub fn run<S: Simd>(&self, simd: S, band: &Band, width: usize, out: &mut [f32]) {
         let row_out = width * self.channels;
         for (y, out) in out.chunks_exact_mut(row_out).enumerate() {
-            let line = Line {
+            let line = &Line {
                 kernels: self,
                 rows: &band.data[y * self.stride[0] * band.row..],
                 row: band.row,
@@ -72,10 +73,10 @@ impl Depthwise {
             let close = self.stride[1] == 1 && self.dilation == [1, 1];
             // Common kernels get loops of known length.
             match self.kernel {
-                [3, 3] if close => line.run::<S, 3, 3, true>(simd, out),
-                [3, 3] => line.run::<S, 3, 3, false>(simd, out),
-                [5, 5] if close => line.run::<S, 5, 5, true>(simd, out),
-                _ => line.run::<S, 0, 0, false>(simd, out),
+                [3, 3] if close => apart(simd, Run::<3, 3, true> { line, out }),
+                [3, 3] => apart(simd, Run::<3, 3, false> { line, out }),
+                [5, 5] if close => apart(simd, Run::<5, 5, true> { line, out }),
+                _ => apart(simd, Run::<0, 0, false> { line, out }),
             }
         }
     }
@@ -92,20 +93,28 @@ struct Line<'a> {
     width: usize,
 }
 
-impl Line<'_> {
-    /// Fills the row. `KH` and `KW` are the kernel's size, or 0 where it is only known at run time;
-    /// `CLOSE` says that outputs and taps are neighbours in the picture.
-    #[inline(always)]
-    fn run<S: Simd, const KH: usize, const KW: usize, const CLOSE: bool>(
-        &self,
-        simd: S,
-        out: &mut [f32],
-    ) {
-        let _ = self.tiles::<S, KH, KW, CLOSE, PIXELS>(simd, out)
-            || self.tiles::<S, KH, KW, CLOSE, 4>(simd, out)
-            || self.tiles::<S, KH, KW, CLOSE, 1>(simd, out);
-    }
+/// Fills the row. `KH` and `KW` are the kernel's size, or 0 where it is only known at run time;
+/// `CLOSE` says that outputs and taps are neighbours in the picture.
+struct Run<'a, const KH: usize, const KW: usize, const CLOSE: bool> {
+    line: &'a Line<'a>,
+    out: &'a mut [f32],
+}
 
+impl<const KH: usize, const KW: usize, const CLOSE: bool> pulp::WithSimd
+    for Run<'_, KH, KW, CLOSE>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { line, out } = self;
+        let _ = line.tiles::<S, KH, KW, CLOSE, PIXELS>(simd, out)
+            || line.tiles::<S, KH, KW, CLOSE, 4>(simd, out)
+            || line.tiles::<S, KH, KW, CLOSE, 1>(simd, out);
+    }
+}
+
+impl Line<'_> {
     /// Fills the row in tiles of so many pixels, unless it has fewer.
     #[inline(always)]
     fn tiles<S: Simd, const KH: usize, const KW: usize, const CLOSE: bool, const COUNT: usize>(

@@ -8,7 +8,8 @@
 
 use pulp::Simd;
 
-use super::tail::{Part, Tail, load, store};
+use super::apart;
+use super::tail::{Part, Tail, add, store};
 use crate::models::onnx::spec::Activation;
 
 /// Output channels come in panels of this many, whatever the machine's vector length is.
@@ -108,6 +109,24 @@ fn widest_block() -> usize {
     }
 }
 
+/// Where the source of each output pixel starts.
+pub enum Places<'a> {
+    /// So many numbers after that of the one before it.
+    Every(usize),
+    /// At a number of this list, counted from another one.
+    Listed(&'a [usize], usize),
+}
+
+impl Places<'_> {
+    #[inline(always)]
+    fn get(&self, pixel: usize) -> usize {
+        match *self {
+            Self::Every(step) => pixel * step,
+            Self::Listed(places, start) => places[pixel] + start,
+        }
+    }
+}
+
 /// Where the numbers of an output pixel lie in the source.
 pub struct Runs<'a> {
     /// Start of each run, relative to the pixel's base.
@@ -130,7 +149,7 @@ pub struct Target<'a> {
     pub padded: bool,
 }
 
-/// Computes `count` output pixels; `base(i)` is where the source of pixel `i` starts.
+/// Computes `count` output pixels.
 ///
 /// Panics when a run leaves the source or a pixel the target: both are the caller's sizes.
 #[inline(always)]
@@ -139,27 +158,28 @@ pub fn multiply<S: Simd>(
     packed: &Packed,
     source: &[f32],
     count: usize,
-    base: impl Fn(usize) -> usize + Copy,
+    places: &Places<'_>,
     runs: &Runs<'_>,
     target: &mut Target<'_>,
 ) {
     for block in &packed.blocks {
-        let job = BlockJob {
+        let job = &BlockJob {
             packed,
             block,
             source,
             count,
+            places,
             runs,
         };
         // Pixels per tile: as many sums as fit into 32 registers, or 16 with shorter vectors.
         match (S::F32_LANES, block.panels) {
-            (16, 4) => job.run::<S, 4, 6>(simd, base, target),
-            (16, 3) => job.run::<S, 3, 8>(simd, base, target),
-            (16, 2) => job.run::<S, 2, 12>(simd, base, target),
-            (16, _) => job.run::<S, 1, 12>(simd, base, target),
-            (8, _) => job.run::<S, 2, 6>(simd, base, target),
-            (4, _) => job.run::<S, 4, 5>(simd, base, target),
-            _ => job.run::<S, 16, 1>(simd, base, target),
+            (16, 4) => apart(simd, Run::<4, 6> { job, target }),
+            (16, 3) => apart(simd, Run::<3, 8> { job, target }),
+            (16, 2) => apart(simd, Run::<2, 12> { job, target }),
+            (16, _) => apart(simd, Run::<1, 12> { job, target }),
+            (8, _) => apart(simd, Run::<2, 6> { job, target }),
+            (4, _) => apart(simd, Run::<4, 5> { job, target }),
+            _ => apart(simd, Run::<16, 1> { job, target }),
         }
     }
 }
@@ -169,29 +189,35 @@ struct BlockJob<'a> {
     block: &'a Block,
     source: &'a [f32],
     count: usize,
+    places: &'a Places<'a>,
     runs: &'a Runs<'a>,
 }
 
-impl BlockJob<'_> {
-    #[inline(always)]
-    fn run<S: Simd, const VECTORS: usize, const PIXELS: usize>(
-        &self,
-        simd: S,
-        base: impl Fn(usize) -> usize + Copy,
-        target: &mut Target<'_>,
-    ) {
-        let tail = self.packed.tail.part::<S, VECTORS>(simd, self.block.first);
-        let _ = self.tiles::<S, VECTORS, PIXELS>(simd, base, &tail, target)
-            || self.tiles::<S, VECTORS, 4>(simd, base, &tail, target)
-            || self.tiles::<S, VECTORS, 1>(simd, base, &tail, target);
-    }
+/// All outputs of a block, a few pixels times its vectors at a time.
+struct Run<'a, 'b, const VECTORS: usize, const PIXELS: usize> {
+    job: &'a BlockJob<'a>,
+    target: &'a mut Target<'b>,
+}
 
+impl<const VECTORS: usize, const PIXELS: usize> pulp::WithSimd for Run<'_, '_, VECTORS, PIXELS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { job, target } = self;
+        let tail = job.packed.tail.part::<S, VECTORS>(simd, job.block.first);
+        let _ = job.tiles::<S, VECTORS, PIXELS>(simd, &tail, target)
+            || job.tiles::<S, VECTORS, 4>(simd, &tail, target)
+            || job.tiles::<S, VECTORS, 1>(simd, &tail, target);
+    }
+}
+
+impl BlockJob<'_> {
     /// Computes all pixels in tiles of so many, unless there are fewer.
     #[inline(always)]
     fn tiles<S: Simd, const VECTORS: usize, const PIXELS: usize>(
         &self,
         simd: S,
-        base: impl Fn(usize) -> usize + Copy,
         tail: &Part<S, VECTORS>,
         target: &mut Target<'_>,
     ) -> bool {
@@ -201,7 +227,7 @@ impl BlockJob<'_> {
         // The last tile is a whole one too, and makes a few pixels of the one before it again.
         let mut pixel = 0;
         loop {
-            self.tile::<S, VECTORS, PIXELS>(simd, pixel, base, tail, target);
+            self.tile::<S, VECTORS, PIXELS>(simd, pixel, tail, target);
             if pixel == last {
                 return true;
             }
@@ -215,33 +241,19 @@ impl BlockJob<'_> {
         &self,
         simd: S,
         pixel: usize,
-        base: impl Fn(usize) -> usize + Copy,
         tail: &Part<S, VECTORS>,
         target: &mut Target<'_>,
     ) {
-        let mut sums = self.sum::<S, VECTORS, PIXELS>(simd, pixel, base, tail);
+        let mut sums = self.sum::<S, VECTORS, PIXELS>(simd, pixel, tail);
         let Block { first, width, .. } = *self.block;
         let lanes = VECTORS * S::F32_LANES;
+        let place = pixel * target.stride + target.first + first;
         if let Some(residual) = target.residual {
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let start = (pixel + i) * target.stride + target.first + first;
-                let residual = &residual[start..][..width];
-                if width == lanes {
-                    let residual = load::<S, VECTORS>(simd, residual);
-                    for (sum, residual) in sums.iter_mut().zip(residual) {
-                        *sum = simd.add_f32s(*sum, residual);
-                    }
-                } else {
-                    for (sum, residual) in sums.iter_mut().zip(residual.chunks(S::F32_LANES)) {
-                        *sum = simd.add_f32s(*sum, simd.partial_load_f32s(residual));
-                    }
-                }
-            }
+            sums = add(simd, sums, &residual[place..], target.stride, width);
         }
         tail.activate(simd, &mut sums);
         let width = if target.padded { lanes } else { width };
-        let out = &mut target.data[pixel * target.stride + target.first + first..];
-        store(simd, &sums, out, target.stride, width);
+        store(simd, &sums, &mut target.data[place..], target.stride, width);
     }
 
     #[inline(always)]
@@ -249,7 +261,6 @@ impl BlockJob<'_> {
         &self,
         simd: S,
         pixel: usize,
-        base: impl Fn(usize) -> usize + Copy,
         tail: &Part<S, VECTORS>,
     ) -> [[S::f32s; VECTORS]; PIXELS] {
         let mut sums = [tail.bias; PIXELS];
@@ -257,11 +268,15 @@ impl BlockJob<'_> {
         let lanes = VECTORS * S::F32_LANES;
         let weights = &self.packed.weights[self.block.weights..][..self.packed.depth * lanes];
         let (weights, _) = S::as_simd_f32s(weights);
+        let mut starts = [0; PIXELS];
+        for (i, start) in starts.iter_mut().enumerate() {
+            *start = self.places.get(pixel + i);
+        }
         let runs = self.runs.offsets.iter();
         for (offset, weights) in runs.zip(weights.chunks_exact(length * VECTORS)) {
             let mut rows: [&[f32]; PIXELS] = [&[]; PIXELS];
-            for (i, row) in rows.iter_mut().enumerate() {
-                *row = &self.source[base(pixel + i) + offset..][..length];
+            for (row, start) in rows.iter_mut().zip(starts) {
+                *row = &self.source[start + offset..][..length];
             }
             for (k, weights) in (0..length).zip(weights.chunks_exact(VECTORS)) {
                 for (sums, row) in sums.iter_mut().zip(&rows) {

@@ -50,6 +50,13 @@ fn workers() -> usize {
     rayon::current_num_threads()
 }
 
+/// Runs a loop as a function of its own. Among others in one large function, the compiler would keep
+/// its numbers in memory instead of in registers.
+#[inline(never)]
+fn apart<S: pulp::Simd, Loop: pulp::WithSimd>(simd: S, job: Loop) -> Loop::Output {
+    simd.vectorize(job)
+}
+
 /// A tensor whose numbers lie in one piece, in an order that the kernels can read.
 struct Dense {
     tensor: FlexTensor,

@@ -94,7 +94,7 @@ impl<S: Simd, const N: usize> Part<S, N> {
 
 /// The vectors at the start of a slice.
 #[inline(always)]
-pub fn load<S: Simd, const N: usize>(simd: S, values: &[f32]) -> [S::f32s; N] {
+fn load<S: Simd, const N: usize>(simd: S, values: &[f32]) -> [S::f32s; N] {
     let (vectors, _) = S::as_simd_f32s(&values[..N * S::F32_LANES]);
     // Not `array::from_fn`: what is not inlined into the caller does not know its vectors.
     let mut loaded = [simd.splat_f32s(0.0); N];
@@ -102,6 +102,27 @@ pub fn load<S: Simd, const N: usize>(simd: S, values: &[f32]) -> [S::f32s; N] {
         *loaded = *vector;
     }
     loaded
+}
+
+/// Adds what lies at pixels `stride` numbers apart, of each `width` numbers.
+///
+/// Takes the sums by value: a loop that the compiler does not unroll needs them in memory, and only
+/// the copy shall be there.
+#[inline(always)]
+pub fn add<S: Simd, const N: usize, const PIXELS: usize>(
+    simd: S,
+    mut sums: [[S::f32s; N]; PIXELS],
+    other: &[f32],
+    stride: usize,
+    width: usize,
+) -> [[S::f32s; N]; PIXELS] {
+    for (i, sums) in sums.iter_mut().enumerate() {
+        let other = &other[i * stride..][..width];
+        for (sum, other) in sums.iter_mut().zip(other.chunks(S::F32_LANES)) {
+            *sum = simd.add_f32s(*sum, simd.partial_load_f32s(other));
+        }
+    }
+    sums
 }
 
 /// Writes the sums of pixels whose places are `stride` numbers apart: `width` numbers of each.
@@ -113,20 +134,32 @@ pub fn store<S: Simd, const N: usize, const PIXELS: usize>(
     stride: usize,
     width: usize,
 ) {
-    let pixels = sums.iter().zip(to.chunks_mut(stride));
     // One question for all of them, as above.
-    if width == N * S::F32_LANES {
-        for (sums, to) in pixels {
-            let (to, _) = S::as_mut_simd_f32s(&mut to[..N * S::F32_LANES]);
-            for (to, sum) in to.iter_mut().zip(sums) {
-                *to = *sum;
-            }
+    if width < N * S::F32_LANES {
+        store_part(simd, *sums, to, stride, width);
+        return;
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        let (to, _) = S::as_mut_simd_f32s(&mut to[i * stride..][..N * S::F32_LANES]);
+        for (to, sum) in to.iter_mut().zip(sums) {
+            *to = *sum;
         }
-    } else {
-        for (sums, to) in pixels {
-            for (to, sum) in to[..width].chunks_mut(S::F32_LANES).zip(sums) {
-                simd.partial_store_f32s(to, *sum);
-            }
+    }
+}
+
+/// Writes sums that do not fill their vectors. Takes them by value as [`add`] does.
+#[inline(always)]
+fn store_part<S: Simd, const N: usize, const PIXELS: usize>(
+    simd: S,
+    sums: [[S::f32s; N]; PIXELS],
+    to: &mut [f32],
+    stride: usize,
+    width: usize,
+) {
+    for (i, sums) in sums.iter().enumerate() {
+        let to = to[i * stride..][..width].chunks_mut(S::F32_LANES);
+        for (to, sum) in to.zip(sums) {
+            simd.partial_store_f32s(to, *sum);
         }
     }
 }
