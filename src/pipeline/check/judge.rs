@@ -28,7 +28,7 @@ const SIDE_TOO_SMALL: u32 = 512;
 /// 3.3): what is smaller falls out when training photos are prepared.
 const FACE_SHARE_MIN: f32 = 1.0 / 8.0;
 /// Time after which a photo is given up whose file is there and whose pixels are not. A photo of 12
-/// megapixels takes about a fifth of a second on two cores, the largest that is decoded ten times as
+/// megapixels takes about a tenth of a second on two cores, the largest that is decoded ten times as
 /// long, and a busy machine several times that.
 const PHOTO_TIME_MAX: Duration = Duration::from_secs(20);
 
