@@ -38,13 +38,19 @@ def check(server, images, **configure):
     answer, _ = ask(server, images, **configure)
     assert (answer["code"], answer["message"]) == ("OK", "success")
     assert answer["request_id"] == 1
-    assert answer["images"] == images
+    told = [as_told(image) for image in images]
+    assert answer["images"] == told
     assert answer["cost_time"] >= 0
-    assert [verdict["url"] for verdict in answer["check_results"]] == images
+    assert [verdict["url"] for verdict in answer["check_results"]] == told
     for verdict in answer["check_results"]:
         assert verdict["message"] == MESSAGES[verdict["code"]], verdict
         assert isinstance(verdict["frontal"], bool)
     return answer
+
+
+def as_told(image):
+    """An address as answers repeat it: a long one, such as a picture itself, by its beginning."""
+    return image if len(image.encode()) <= 4096 else image[:64] + "…"
 
 
 def codes(answer):
