@@ -238,7 +238,7 @@ pub(super) fn fault(error: ureq::Error) -> Fault {
         ureq::Error::Timeout(_) => Fault::Timeout,
         ureq::Error::Other(source) if source.is::<NotPublic>() => Fault::NotPublic,
         // A machine whose network is gone for a moment hears the same of every name.
-        ureq::Error::HostNotFound => Fault::Lost("its name is not known"),
+        ureq::Error::HostNotFound => Fault::Lost("no address was found for its name"),
         ureq::Error::BadUri(_) | ureq::Error::Http(_) => Fault::Address,
         ureq::Error::Io(_) | ureq::Error::ConnectionFailed => {
             Fault::Lost("the connection failed or broke off")
