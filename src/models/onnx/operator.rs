@@ -464,11 +464,10 @@ fn window(a: &mut Attributes<'_>, pooling: bool) -> Result<(Window, Padding), St
     let border = match a.ints("pads")?.as_deref() {
         None => Border::default(),
         Some(&[top, left, bottom, right]) => {
-            let size = |value: i64| match usize::try_from(value) {
-                Ok(value) if value <= MAX_WINDOW => Ok(value),
-                _ => Err(format!(
-                    "the attribute `pads` holds {value}, which is out of range"
-                )),
+            let size = |value: i64| {
+                window_size(value).ok_or_else(|| {
+                    format!("the attribute `pads` holds {value}, which is out of range")
+                })
             };
             Border {
                 top: size(top)?,
@@ -505,7 +504,14 @@ fn window(a: &mut Attributes<'_>, pooling: bool) -> Result<(Window, Padding), St
 }
 
 /// Largest kernel, stride, dilation and border of a window.
-pub const MAX_WINDOW: usize = 1024;
+const MAX_WINDOW: usize = 1024;
+
+/// A number of rows or columns about a window, none when it is out of range.
+pub fn window_size(value: i64) -> Option<usize> {
+    usize::try_from(value)
+        .ok()
+        .filter(|&size| size <= MAX_WINDOW)
+}
 
 fn pair(name: &str, sizes: &[i64]) -> Result<[usize; 2], String> {
     let &[rows, columns] = sizes else {
@@ -514,9 +520,9 @@ fn pair(name: &str, sizes: &[i64]) -> Result<[usize; 2], String> {
             "`{name}` names {axes} axes; only pictures are supported"
         ));
     };
-    let size = |value: i64| match usize::try_from(value) {
-        Ok(value) if (1..=MAX_WINDOW).contains(&value) => Ok(value),
-        _ => Err(format!("`{name}` holds {value}, which is out of range")),
+    let size = |value: i64| {
+        let size = window_size(value).filter(|&size| size > 0);
+        size.ok_or_else(|| format!("`{name}` holds {value}, which is out of range"))
     };
     Ok([size(rows)?, size(columns)?])
 }

@@ -7,7 +7,7 @@ use super::execute::Place;
 use super::graph::{Graph, MAX_NUMBERS, Node, ValueId};
 use super::host::{Host, HostData};
 use super::kernels::{Kernels, plain};
-use super::operator::{Fill, MAX_WINDOW, Operator, Padding, Unary};
+use super::operator::{Fill, Operator, Padding, Unary, window_size};
 use super::spec::{Activation, Border, ConvSpec, Window};
 use super::value::{Inputs, Value};
 use crate::models::ModelError;
@@ -242,21 +242,16 @@ fn zeros_around(graph: &Graph, node: &Node) -> Option<Border> {
     let &[0, 0, top, left, 0, 0, bottom, right] = amounts else {
         return None;
     };
-    let side = |amount| {
-        usize::try_from(amount)
-            .ok()
-            .filter(|side| *side <= MAX_WINDOW)
-    };
     (value == [0.0] && !given(3)).then_some(Border {
-        top: side(top)?,
-        left: side(left)?,
-        bottom: side(bottom)?,
-        right: side(right)?,
+        top: window_size(top)?,
+        left: window_size(left)?,
+        bottom: window_size(bottom)?,
+        right: window_size(right)?,
     })
 }
 
 /// The node that makes each value.
-fn producers(graph: &Graph) -> Vec<Option<usize>> {
+pub fn producers(graph: &Graph) -> Vec<Option<usize>> {
     let mut producers = vec![None; graph.constants.len()];
     for (index, node) in graph.nodes.iter().enumerate() {
         for id in node.outputs.iter().flatten() {

@@ -7,7 +7,7 @@
 use super::graph::{Graph, Node, ValueId};
 use super::kernels::Kernels;
 use super::operator::{Binary, Operator, Padding};
-use super::optimise::{activation, consumers, scale_shift};
+use super::optimise::{activation, consumers, producers, scale_shift};
 use super::spec::{Activation, Border, ConvSpec, Window};
 use crate::models::ModelError;
 
@@ -65,13 +65,7 @@ struct Draft {
 pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>>, ModelError> {
     let uses = graph.uses();
     let consumers = consumers(graph);
-    let mut made = vec![0; graph.constants.len()];
-    for (index, node) in graph.nodes.iter().enumerate() {
-        node.outputs
-            .iter()
-            .flatten()
-            .for_each(|&id| made[id] = index + 1);
-    }
+    let producers = producers(graph);
     let only_consumer = |id: Option<ValueId>| {
         let id = id.filter(|&id| uses[id] == 1)?;
         consumers[id].first().copied()
@@ -94,8 +88,8 @@ pub fn plan<B: Kernels>(graph: &Graph, device: &B::Device) -> Result<Vec<Step<B>
                     && !draft.spec.is_depthwise()
                     && let Some(other) = addend(&graph.nodes[at], draft.output)
                     && graph.constants[other].is_none()
-                    && made[other] <= index
-                    && !is_one_pixel(graph, &made, node.inputs.first().copied().flatten())
+                    && producers[other].is_none_or(|at| at < index)
+                    && !is_one_pixel(graph, &producers, node.inputs.first().copied().flatten())
                 {
                     draft.residual = Some(other);
                     draft.output = graph.nodes[at].outputs[0];
@@ -156,9 +150,9 @@ fn unsupported(graph: &Graph, node: &Node, reason: &str) -> ModelError {
 
 /// Whether a value is what is left of whole pictures, one number a channel: added to a picture it is
 /// broadcast, which a convolution does not do with its sum.
-fn is_one_pixel(graph: &Graph, made: &[usize], mut value: Option<ValueId>) -> bool {
+fn is_one_pixel(graph: &Graph, producers: &[Option<usize>], mut value: Option<ValueId>) -> bool {
     while let Some(id) = value
-        && let Some(node) = made[id].checked_sub(1).map(|at| &graph.nodes[at])
+        && let Some(node) = producers[id].map(|at| &graph.nodes[at])
     {
         match node.operator {
             Operator::GlobalAveragePool | Operator::GlobalMaxPool | Operator::Reduce { .. } => {

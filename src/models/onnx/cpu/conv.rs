@@ -10,7 +10,7 @@ use super::band::{Band, Maps, copy_row};
 use super::depthwise::Depthwise;
 use super::gemm::{PANEL, Packed, Places, Runs, Target, multiply};
 use super::{Shape, workers};
-use crate::models::onnx::spec::{Activation, ConvSpec};
+use crate::models::onnx::spec::{Activation, ConvSpec, Window};
 
 /// Numbers of a band that one core works on: half of a common second-level cache.
 const BAND_NUMBERS: usize = 64 * 1024;
@@ -283,12 +283,13 @@ impl pulp::WithSimd for Rows<'_> {
             },
             Kernel::Matrices(_) => shape,
         };
-        let reach = (spec.window.kernel[0] - 1) * spec.window.dilation[0] + 1;
+        let [reach, _] = spec.window.reach();
         let row_in = (border.left + seen.w + border.right) * seen.c;
         let row_out = to.w * to.c;
         let fitting = (BAND_NUMBERS / row_in).saturating_sub(reach) / spec.window.stride[0] + 1;
         let fitting = fitting.clamp(1, (out.len() / row_out).max(1));
         let mut band = Band::new((fitting - 1) * spec.window.stride[0] + reach, seen, border);
+        let mut reading = None;
         let mut unpacked = Vec::new();
         for (i, out) in out.chunks_mut(fitting * row_out).enumerate() {
             let rows = out.len() / row_out;
@@ -338,9 +339,58 @@ impl pulp::WithSimd for Rows<'_> {
                 );
             }
             match &conv.kernel {
-                Kernel::Matrices(matrices) => full(simd, spec, matrices, &band, to, residual, out),
+                Kernel::Matrices(matrices) => {
+                    // The first band has the most rows, and all are read alike.
+                    let reading =
+                        reading.get_or_insert_with(|| Reading::new(spec, row_in, fitting, to.w));
+                    full(simd, matrices, reading, &band, to.c, residual, out);
+                }
                 Kernel::Depthwise { kernel, .. } => kernel.run(simd, &band, to.w, out),
             }
+        }
+    }
+}
+
+/// Where the numbers of each output lie in a band. A table is faster than a division.
+struct Reading {
+    /// The first number of each output, row by row.
+    places: Vec<usize>,
+    /// The runs of an output, relative to it.
+    offsets: Vec<usize>,
+    /// Numbers in each run.
+    length: usize,
+    /// Channels of a group.
+    inputs: usize,
+}
+
+impl Reading {
+    /// For `rows` rows of `width` outputs from a band with `row` numbers a row.
+    fn new(spec: &ConvSpec, row: usize, rows: usize, width: usize) -> Self {
+        let Window {
+            kernel: [kh, kw],
+            stride,
+            dilation,
+            ..
+        } = spec.window;
+        let inputs = spec.inputs / spec.groups;
+        let down = |ky: usize| ky * dilation[0] * row;
+        // Kernel columns lie beside each other in memory unless groups or dilation part them.
+        let (offsets, length): (Vec<usize>, usize) =
+            if spec.groups == 1 && (dilation[1] == 1 || kw == 1) {
+                ((0..kh).map(down).collect(), kw * inputs)
+            } else {
+                let right = |kx: usize| kx * dilation[1] * spec.inputs;
+                let taps = (0..kh).flat_map(|ky| (0..kw).map(move |kx| down(ky) + right(kx)));
+                (taps.collect(), inputs)
+            };
+        let place = |y: usize, x: usize| y * stride[0] * row + x * stride[1] * spec.inputs;
+        Self {
+            places: (0..rows)
+                .flat_map(|y| (0..width).map(move |x| place(y, x)))
+                .collect(),
+            offsets,
+            length,
+            inputs,
         }
     }
 }
@@ -349,48 +399,24 @@ impl pulp::WithSimd for Rows<'_> {
 #[inline(always)]
 fn full<S: Simd>(
     simd: S,
-    spec: &ConvSpec,
     matrices: &[Packed],
+    reading: &Reading,
     band: &Band,
-    to: Shape,
+    channels: usize,
     residual: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    let [kh, kw] = spec.window.kernel;
-    let inputs = spec.inputs / spec.groups;
-    // Kernel columns lie beside each other in memory unless groups or dilation part them.
-    let together = spec.groups == 1 && (spec.window.dilation[1] == 1 || kw == 1);
-    let row = |ky: usize| ky * spec.window.dilation[0] * band.row;
-    let (offsets, length): (Vec<usize>, usize) = if together {
-        ((0..kh).map(row).collect(), kw * inputs)
-    } else {
-        let column = |kx: usize| kx * spec.window.dilation[1] * spec.inputs;
-        (
-            (0..kh)
-                .flat_map(|ky| (0..kw).map(move |kx| row(ky) + column(kx)))
-                .collect(),
-            inputs,
-        )
-    };
     let runs = Runs {
-        offsets: &offsets,
-        length,
+        offsets: &reading.offsets,
+        length: reading.length,
     };
-    let count = out.len() / to.c;
-    let (down, right) = (
-        spec.window.stride[0] * band.row,
-        spec.window.stride[1] * spec.inputs,
-    );
-    let places: Vec<usize> = (0..count / to.w)
-        .flat_map(|y| (0..to.w).map(move |x| y * down + x * right))
-        .collect();
+    let count = out.len() / channels;
     for (group, matrix) in matrices.iter().enumerate() {
-        let places = Places::Listed(&places, group * inputs);
-        let first = group * matrix.width();
+        let places = Places::Listed(&reading.places, group * reading.inputs);
         let mut target = Target {
             data: &mut *out,
-            stride: to.c,
-            first,
+            stride: channels,
+            first: group * matrix.width(),
             residual,
             padded: false,
         };
