@@ -2,10 +2,10 @@
 
 use pulp::Simd;
 
-use super::apart;
 use super::band::Band;
 use super::gemm::PANEL;
 use super::tail::{Part, Tail, store};
+use super::{apart, whole_tiles};
 use crate::models::onnx::spec::{Activation, ConvSpec};
 
 /// Output pixels that are summed at a time.
@@ -122,21 +122,16 @@ impl Line<'_> {
         simd: S,
         out: &mut [f32],
     ) -> bool {
-        let Some(last) = self.width.checked_sub(COUNT) else {
+        let Some(tiles) = whole_tiles(self.width, COUNT) else {
             return false;
         };
-        // The last tile is a whole one too, and makes a few pixels of the one before it again.
-        let mut x = 0;
-        loop {
+        for x in tiles {
             for first in (0..self.kernels.channels).step_by(S::F32_LANES) {
                 let tail = self.kernels.tail.part::<S, 1>(simd, first);
                 self.tile::<S, KH, KW, CLOSE, COUNT>(simd, x, first, &tail, out);
             }
-            if x == last {
-                return true;
-            }
-            x = (x + COUNT).min(last);
         }
+        true
     }
 
     #[inline(always)]

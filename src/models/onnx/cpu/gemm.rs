@@ -8,8 +8,8 @@
 
 use pulp::Simd;
 
-use super::apart;
 use super::tail::{Part, Tail, add, store};
+use super::{apart, whole_tiles};
 use crate::models::onnx::spec::Activation;
 
 /// Output channels come in panels of this many, whatever the machine's vector length is.
@@ -221,18 +221,13 @@ impl BlockJob<'_> {
         tail: &Part<S, VECTORS>,
         target: &mut Target<'_>,
     ) -> bool {
-        let Some(last) = self.count.checked_sub(PIXELS) else {
+        let Some(tiles) = whole_tiles(self.count, PIXELS) else {
             return false;
         };
-        // The last tile is a whole one too, and makes a few pixels of the one before it again.
-        let mut pixel = 0;
-        loop {
+        for pixel in tiles {
             self.tile::<S, VECTORS, PIXELS>(simd, pixel, tail, target);
-            if pixel == last {
-                return true;
-            }
-            pixel = (pixel + PIXELS).min(last);
         }
+        true
     }
 
     /// All outputs of this block for some pixels from `pixel` on.

@@ -57,6 +57,14 @@ fn apart<S: pulp::Simd, Loop: pulp::WithSimd>(simd: S, job: Loop) -> Loop::Outpu
     simd.vectorize(job)
 }
 
+/// Where tiles of `size` pixels begin that cover `count` of them; none when there are fewer. The last
+/// tile is a whole one too, and makes a few pixels of the one before it again.
+#[inline(always)]
+fn whole_tiles(count: usize, size: usize) -> Option<impl Iterator<Item = usize>> {
+    let last = count.checked_sub(size)?;
+    Some((0..last).step_by(size).chain([last]))
+}
+
 /// A tensor whose numbers lie in one piece, in an order that the kernels can read.
 struct Dense {
     tensor: FlexTensor,
