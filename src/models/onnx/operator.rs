@@ -5,7 +5,7 @@
 
 use super::attributes::Attributes;
 use super::host::{Host, HostData};
-use super::spec::{Border, Window};
+use super::spec::{Border, MAX_WINDOW, Window, window_size};
 use super::wire;
 
 /// One number to one number.
@@ -501,16 +501,6 @@ fn window(a: &mut Attributes<'_>, pooling: bool) -> Result<(Window, Padding), St
         },
         padding,
     ))
-}
-
-/// Largest kernel, stride, dilation and border of a window.
-const MAX_WINDOW: usize = 1024;
-
-/// A number of rows or columns about a window, none when it is out of range.
-pub fn window_size(value: i64) -> Option<usize> {
-    usize::try_from(value)
-        .ok()
-        .filter(|&size| size <= MAX_WINDOW)
 }
 
 fn pair(name: &str, sizes: &[i64]) -> Result<[usize; 2], String> {

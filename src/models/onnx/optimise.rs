@@ -7,8 +7,8 @@ use super::execute::Place;
 use super::graph::{Graph, MAX_NUMBERS, Node, ValueId};
 use super::host::{Host, HostData};
 use super::kernels::{Kernels, plain};
-use super::operator::{Fill, Operator, Padding, Unary, window_size};
-use super::spec::{Activation, Border, ConvSpec, Window};
+use super::operator::{Fill, Operator, Padding, Unary};
+use super::spec::{Activation, Border, ConvSpec, Window, window_size};
 use super::value::{Inputs, Value};
 use crate::models::ModelError;
 

@@ -101,6 +101,16 @@ impl ConvSpec {
     }
 }
 
+/// Largest kernel, stride, dilation and border of a window.
+pub const MAX_WINDOW: usize = 1024;
+
+/// A number of rows or columns about a window, none when it is out of range.
+pub fn window_size(value: i64) -> Option<usize> {
+    usize::try_from(value)
+        .ok()
+        .filter(|&size| size <= MAX_WINDOW)
+}
+
 /// A rectangle that moves over a picture, as in convolution and pooling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
