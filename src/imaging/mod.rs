@@ -7,8 +7,18 @@
 //!
 //! Nothing here reads files, knows addresses or judges what a picture shows.
 
+pub mod blur;
+pub mod canny;
+pub mod compose;
+pub mod exif_comment;
+pub mod fill;
+pub mod fit;
 mod format;
 mod layout;
+pub mod mask;
+pub mod png_text;
+#[cfg(test)]
+pub(crate) mod reference;
 mod resize;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -2,9 +2,21 @@
 
 pub mod backend;
 pub mod catalog;
+pub mod clip;
+pub mod controlnet;
 pub mod face;
+pub mod lora;
+pub mod nn;
 pub mod onnx;
+pub mod prompt;
+#[cfg(test)]
+mod reference;
+pub mod sampling;
 pub mod shelf;
+pub mod taesd;
+pub mod unet;
+pub mod vae;
+pub mod weights;
 
 /// Why a network cannot be used. The texts say what happened and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@
 
 mod check;
 mod echo;
+pub mod generate;
 mod missing;
 mod reply;
 mod request;

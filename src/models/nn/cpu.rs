@@ -1,0 +1,36 @@
+//! The layers on the CPU.
+
+use burn::Tensor;
+use burn::backend::Flex;
+
+use super::plain::{self, PlainFilter, PlainMatrix};
+use super::{Kernels, Maps, Tokens, Window};
+
+impl Kernels for Flex {
+    type Matrix = PlainMatrix<Self>;
+    type Filter = PlainFilter<Self>;
+
+    fn matrix(weight: Tensor<Self, 2>, bias: Option<Tensor<Self, 1>>) -> Self::Matrix {
+        plain::matrix(weight, bias)
+    }
+
+    fn apply_matrix(
+        matrix: &Self::Matrix,
+        input: Tokens<Self>,
+        residual: Option<Tokens<Self>>,
+    ) -> Tokens<Self> {
+        plain::linear(matrix, input, residual)
+    }
+
+    fn filter(weight: Tensor<Self, 4>, bias: Tensor<Self, 1>, window: Window) -> Self::Filter {
+        plain::filter(weight, bias, window)
+    }
+
+    fn apply_filter(
+        filter: &Self::Filter,
+        input: Maps<Self>,
+        residual: Option<Maps<Self>>,
+    ) -> Maps<Self> {
+        plain::conv(filter, input, residual)
+    }
+}

@@ -1,0 +1,3 @@
+//! Making pictures: from a request to pictures with their texts.
+
+pub mod infotext;
