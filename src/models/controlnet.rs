@@ -2,6 +2,7 @@
 //! to add (Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models").
 
 use burn::Tensor;
+use burn::tensor::TensorData;
 
 use super::nn::{Builder, Conv, Kernels, Maps, Tokens, Window};
 use super::unet::{Encoded, Encoder};
@@ -121,5 +122,23 @@ impl<B: Kernels> Encoded<B> {
         let skips = self.skips.into_iter().map(&mut weigh).collect();
         let middle = weigh(self.middle);
         Self { skips, middle }
+    }
+
+    /// Leaves what is said of some of the batch, and takes the rest away.
+    #[must_use]
+    pub fn only(self, chosen: impl IntoIterator<Item = bool>) -> Self {
+        let chosen: Vec<f32> = chosen
+            .into_iter()
+            .map(|chosen| f32::from(u8::from(chosen)))
+            .collect();
+        let sizes = [chosen.len(), 1, 1, 1];
+        let device = self.middle.device();
+        let factors = Tensor::<B, 4>::from_data(TensorData::new(chosen, sizes), &device)
+            .cast(self.middle.dtype());
+        let pick = |maps: Maps<B>| maps * factors.clone();
+        Self {
+            skips: self.skips.into_iter().map(pick).collect(),
+            middle: pick(self.middle),
+        }
     }
 }

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod catalog;
 pub mod clip;
 pub mod controlnet;
+pub mod diffusion;
 pub mod face;
 pub mod lora;
 pub mod nn;

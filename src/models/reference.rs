@@ -7,6 +7,7 @@ use burn::Tensor;
 use burn::tensor::TensorData;
 use safetensors::{Dtype, SafeTensors};
 
+use super::backend::Device;
 use super::nn::{Kernels, Maps, Place, Precision, Tokens};
 
 /// The folder of the files.
@@ -68,19 +69,19 @@ impl Fixture {
     }
 
     /// A tensor as it stands.
-    pub fn tensor<B: Kernels, const D: usize>(&self, name: &str) -> Tensor<B, D> {
+    pub fn tensor<B: OnCpu, const D: usize>(&self, name: &str) -> Tensor<B, D> {
         let (sizes, numbers) = self.get(name);
         let data = TensorData::new(numbers.clone(), sizes.clone());
-        Tensor::from_data(data, &B::Device::default())
+        Tensor::from_data(data, &B::cpu())
     }
 
     /// Tokens `[b, s, c]`.
-    pub fn tokens<B: Kernels>(&self, name: &str) -> Tokens<B> {
+    pub fn tokens<B: OnCpu>(&self, name: &str) -> Tokens<B> {
         self.tensor(name)
     }
 
     /// Feature maps, which the files have as `[b, c, h, w]`.
-    pub fn maps<B: Kernels>(&self, name: &str) -> Maps<B> {
+    pub fn maps<B: OnCpu>(&self, name: &str) -> Maps<B> {
         self.tensor(name).permute([0, 2, 3, 1])
     }
 
@@ -115,10 +116,28 @@ impl Fixture {
     }
 }
 
+/// A backend with the device that tests run on.
+pub trait OnCpu: Kernels {
+    /// The CPU of this backend.
+    fn cpu() -> Self::Device;
+}
+
+impl OnCpu for burn::backend::Flex {
+    fn cpu() -> Self::Device {
+        burn::backend::flex::FlexDevice
+    }
+}
+
+impl OnCpu for burn::Dispatch {
+    fn cpu() -> Self::Device {
+        Device::Cpu.dispatch()
+    }
+}
+
 /// The device of tests, in full precision.
-pub fn place<B: Kernels>() -> Place<B> {
+pub fn place<B: OnCpu>() -> Place<B> {
     Place {
-        device: B::Device::default(),
+        device: B::cpu(),
         precision: Precision::Full,
     }
 }

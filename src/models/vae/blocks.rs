@@ -25,7 +25,7 @@ pub(super) fn resnet<B: Kernels>(
 
 /// Pixels that attend to each other, with one head.
 #[derive(Clone)]
-struct Attention<B: Kernels> {
+pub(super) struct Attention<B: Kernels> {
     norm: GroupNorm<B>,
     query: Linear<B>,
     key: Linear<B>,
@@ -34,7 +34,7 @@ struct Attention<B: Kernels> {
 }
 
 impl<B: Kernels> Attention<B> {
-    fn new(
+    pub(super) fn new(
         builder: &Builder<'_, B>,
         channels: usize,
         groups: usize,
@@ -49,7 +49,7 @@ impl<B: Kernels> Attention<B> {
         })
     }
 
-    fn forward(&self, input: Maps<B>) -> Maps<B> {
+    pub(super) fn forward(&self, input: Maps<B>) -> Maps<B> {
         let [_, height, width, _] = input.dims();
         let normal = tokens_of(self.norm.forward(input.clone()));
         let query = self.query.forward(normal.clone());

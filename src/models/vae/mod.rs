@@ -4,9 +4,11 @@
 //! `[batch, height, width, channels]` in the scale of the UNet.
 
 mod blocks;
+#[cfg(test)]
+mod tests;
 mod tiles;
 
-pub use tiles::{Tiling, decode_tiled, encode_tiled};
+pub use tiles::{TileError, Tiling, decode_tiled, encode_tiled};
 
 use self::blocks::{Middle, resnet};
 use crate::models::nn::{Builder, Conv, GroupNorm, Kernels, Maps, Window};

@@ -88,7 +88,7 @@ pub fn encode_tiled<B: Kernels>(
 
 /// Runs `network` on tiles of `input`, whose sizes are multiples of `from`, and puts what comes out,
 /// `to` numbers for each `from`, together.
-fn in_tiles<B: Kernels>(
+pub(super) fn in_tiles<B: Kernels>(
     input: Maps<B>,
     tiling: Tiling,
     (from, to): (usize, usize),

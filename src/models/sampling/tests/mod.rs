@@ -159,3 +159,17 @@ fn planned(
 fn from_picture(strength: f64) -> impl FnOnce(&mut Request) {
     move |request| request.from_picture = Some(FromPicture::new(strength))
 }
+
+/// All steps of DDIM as diffusers spaces them, "leading" with an offset of 1, down to the lowest.
+pub(in crate::models) fn ddim_of_diffusers(schedule: &Schedule, steps: usize) -> Plan {
+    let stride = schedule.train_steps() / steps;
+    let timesteps: Vec<usize> = (0..steps).rev().map(|step| step * stride + 1).collect();
+    Plan {
+        start: Start {
+            latent: 1.0,
+            noise: 1.0 / schedule.signal(timesteps[0]).sqrt(),
+        },
+        evaluations: method::ddim(schedule, &timesteps, 0, 0.0),
+        finish: schedule.signal(0).sqrt(),
+    }
+}

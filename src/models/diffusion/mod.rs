@@ -1,0 +1,33 @@
+//! A checkpoint at work: from words and noise to pictures.
+//!
+//! Here the networks, the plan of a sampler and the noise come together. No tensor leaves this
+//! module: what goes in and comes out is ordinary memory, so nobody above knows where a network
+//! runs.
+//!
+//! ```text
+//!   chunks of a prompt --> Painter::encode_text --> Text ---+
+//!   picture ------------> Painter::encode ------> Latents --+--> Painter::sample --> Latents
+//!   plan, noise, mask, hints -------------------------------+        |
+//!   picture <------------ Painter::decode <--------------------------+
+//! ```
+
+mod control;
+mod error;
+mod guard;
+mod job;
+mod lora;
+mod painter;
+mod pictures;
+mod preview;
+mod sampler;
+mod studio;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use control::{Control, ControlMode, Guide};
+pub use error::DiffusionError;
+pub use job::{Flow, Job, Latents, Mask, Prompted, Stage, Text, Vectors, Watch};
+pub use lora::LoraUse;
+pub use painter::{Painter, Setting};
+pub use preview::Previewer;
