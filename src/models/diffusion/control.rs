@@ -30,11 +30,11 @@ pub enum ControlMode {
     Control,
 }
 
-/// A hint picture for a ControlNet.
-#[derive(Clone)]
-pub struct Control {
+/// A hint picture for a network that guides.
+#[derive(Debug)]
+pub struct Control<G = Guide> {
     /// The network.
-    pub net: Arc<Guide>,
+    pub net: Arc<G>,
     /// The hint, of the picture's size.
     pub hint: RgbImage,
     /// How much it says.

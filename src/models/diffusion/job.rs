@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::imaging::RgbImage;
 
-use super::Control;
+use super::{Control, Guide};
 use crate::models::sampling::{NoiseSource, Plan};
 
 /// Latents of some pictures, in the scale of the UNet.
@@ -71,8 +71,8 @@ pub struct Mask {
     pub original: Latents,
 }
 
-/// One run of the sampler.
-pub struct Job<'a> {
+/// One run of the sampler, with networks of the kind `G` that guide it.
+pub struct Job<'a, G = Guide> {
     /// Levels of noise, and how samples follow from answers.
     pub plan: &'a Plan,
     /// Noise of the start and of later steps.
@@ -90,7 +90,7 @@ pub struct Job<'a> {
     /// Which part is new; without it all of it.
     pub mask: Option<&'a Mask>,
     /// Hint pictures and the networks that look at them.
-    pub controls: &'a [Control],
+    pub controls: &'a [Control<G>],
 }
 
 /// What a run does at the moment.

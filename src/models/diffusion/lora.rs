@@ -12,10 +12,10 @@ use crate::models::nn::{Kernels, Updates};
 use crate::models::weights::Container;
 
 /// A LoRA and how much of it is taken.
-#[derive(Clone)]
-pub struct LoraUse {
+#[derive(Debug)]
+pub struct LoraUse<L = Container> {
     /// Its file.
-    pub file: Arc<Container>,
+    pub file: Arc<L>,
     /// Its name, for messages.
     pub name: String,
     /// Weight in the text encoder.
