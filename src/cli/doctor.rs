@@ -291,7 +291,7 @@ fn models(shelf: &Shelf) -> Vec<Finding> {
 
 /// Which file serves which role.
 fn face_files(shelf: &Shelf) -> String {
-    let files = catalog::Role::ALL.map(|role| match shelf.entry(role) {
+    let files = catalog::Role::FACES.map(|role| match shelf.entry(role) {
         Ok(entry) => format!("{role} {}", entry.file),
         Err(_) => format!("no {role}"),
     });

@@ -5,10 +5,12 @@ mod check;
 mod config;
 mod device;
 mod doctor;
+mod generate;
 mod models;
 mod out;
 mod progress;
 mod serve;
+mod signals;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -56,6 +58,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Judge photos by the rules for training pictures
     Check(check::CheckArgs),
+    /// Make pictures from words, or from a picture and words
+    Generate(generate::GenerateArgs),
     /// List, fetch, import and verify the networks that photog works with
     Models(models::ModelsArgs),
     /// Check folders, database, port, clock, disk and device
@@ -76,6 +80,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
         Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
+        Command::Generate(args) => {
+            generate::run(&args, &common.settings(vec![])?, common.json)
+        }
         Command::Models(args) => models::run(&args, &common.settings(vec![])?, common.json),
         Command::Doctor => doctor::run(&common.settings(vec![])?, common.json),
         Command::Config => config::run(&common.settings(vec![])?, common.json),

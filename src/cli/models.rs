@@ -20,7 +20,7 @@ use crate::{
     models::{
         ModelError,
         catalog::{Catalog, Entry, Identity, Lock, MODEL_FOLDER},
-        face::check_network,
+        check_network,
     },
     store::sync_folder,
 };
@@ -92,7 +92,7 @@ impl Stock {
         })
     }
 
-    /// Where the files lie.
+    /// Where the files of face networks lie.
     fn folder(&self) -> PathBuf {
         self.root.join(MODEL_FOLDER)
     }
@@ -126,7 +126,8 @@ impl Stock {
 
     /// Where a file waits until it has been looked into; nothing else looks for this name.
     fn unchecked(&self, entry: &Entry) -> PathBuf {
-        self.folder().join(format!("{}.unchecked", entry.file))
+        let name = format!("{}.unchecked", entry.file);
+        entry.path(&self.root).with_file_name(name)
     }
 
     /// Looks into the waiting file of an entry whose hash is not known, pins it and gives it its
@@ -145,7 +146,7 @@ impl Stock {
             .and_then(|()| {
                 fs::rename(&unchecked, &path)
                     .with_context(|| format!("{} cannot be written", shown(&path)))?;
-                Ok(sync_folder(&self.folder())?)
+                Ok(sync_folder(&self.root.join(entry.role.folder()))?)
             })
             .map_err(NotAccepted::Other)
     }

@@ -2,10 +2,14 @@
 
 pub mod backend;
 pub mod catalog;
+mod check;
 pub mod clip;
 pub mod controlnet;
 pub mod diffusion;
 pub mod face;
+#[cfg(test)]
+mod full_width;
+pub mod library;
 pub mod lora;
 pub mod nn;
 pub mod onnx;
@@ -18,6 +22,8 @@ pub mod taesd;
 pub mod unet;
 pub mod vae;
 pub mod weights;
+
+pub use check::check_network;
 
 /// Why a network cannot be used. The texts say what happened and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -102,7 +102,7 @@ impl Shelf {
 }
 
 fn sources(catalog: &Catalog, folder: &Path) -> Vec<Source> {
-    let found = Role::ALL
+    let found = Role::FACES
         .into_iter()
         .filter_map(|role| catalog.present(role, folder));
     found

@@ -9,16 +9,18 @@ use std::{
 use super::StoreError;
 
 /// Folders below the root that are made at the start.
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 12] = [
     "blobs",
     "outputs",
     "photog/user_images",
     "photog/user_weights",
+    "webui/embeddings",
     "webui/models/ControlNet",
     "webui/models/ESRGAN",
     "webui/models/Lora",
     "webui/models/Stable-diffusion",
     "webui/models/VAE",
+    "webui/models/VAE-approx",
     "webui/models/photog",
 ];
 

@@ -255,6 +255,37 @@ fn verify_finds_damage_and_networks_of_another_kind() {
 }
 
 #[test]
+fn a_network_that_makes_pictures_comes_to_its_folder_of_the_webui() {
+    let home = home_with(
+        "[[model]]\nname = \"style\"\nrole = \"lora\"\nfile = \"style.safetensors\"\n\
+         about = \"a style\"\nlicense = \"CC0-1.0\"\n",
+    );
+    let folder = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/reference/fixtures/diffusion"
+    );
+    let lora = format!("{folder}/tiny_lora_kohya.safetensors");
+    let run = home.run(&["models", "import", "--as", "style", &lora]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let path = home.data().join("webui/models/Lora/style.safetensors");
+    assert_eq!(fs::read(&path).unwrap(), fs::read(&lora).unwrap());
+    let style = listed(&home, "style");
+    assert_eq!(
+        (&style["state"], &style["pinned"]),
+        (&"present".into(), &true.into())
+    );
+    assert_eq!(style["path"], path.to_str().unwrap());
+    let run = home.run(&["models", "verify"]);
+    assert!(run.stdout.starts_with("ok"), "{run:?}");
+    // Another kind of network is not taken for it.
+    let run = home.run(&["models", "import", "--as", "vae-ft-mse", &lora]);
+    let line = run.failure();
+    assert!(line.contains("it is a lora, and a vae is wanted"), "{line}");
+    let vaes = fs::read_dir(home.data().join("webui/models/VAE")).unwrap();
+    assert_eq!(vaes.count(), 0);
+}
+
+#[test]
 fn pull_fetches_one_network_for_each_purpose_and_says_its_licence() {
     let known = vec![7; 3000];
     let (finder, means) = (Host::of(known.clone()), Host::of(network("a")));

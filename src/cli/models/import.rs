@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{NotAccepted, Outcome, Stock, fail_if_any, print_json, shown};
 use crate::{
     cli::{out, progress::size},
-    models::catalog::{Entry, Expected, Identity, Lock},
+    models::catalog::{Entry, Expected, Identity, Lock, Role},
     store::{DataFolder, StoreError, write_atomic_with},
 };
 
@@ -59,7 +59,7 @@ pub(super) fn run(
     import.finish(as_json)
 }
 
-/// All ONNX files below a folder, in the order of their paths. Links to folders are not followed.
+/// All files with the ending of some role below a folder, in the order of their paths. Links to folders are not followed.
 fn find(
     folder: &Path,
     depth: usize,
@@ -84,11 +84,16 @@ fn find(
                     other => other?,
                 }
             }
-        } else if path.extension().is_some_and(|end| end == "onnx") && path.is_file() {
+        } else if ends_as_network(&path) && path.is_file() {
             files.push(path);
         }
     }
     Ok(())
+}
+
+fn ends_as_network(path: &Path) -> bool {
+    let end = path.extension();
+    end.is_some_and(|end| Role::ALL.into_iter().any(|role| end == role.ending()))
 }
 
 struct Import<'a> {
@@ -229,7 +234,7 @@ impl<'a> Import<'a> {
             }
             if !unknown.is_empty() {
                 out::line(&format!(
-                    "{} other ONNX files are none of the known networks and were left.",
+                    "{} other files are none of the known networks and were left.",
                     unknown.len()
                 ))?;
             }

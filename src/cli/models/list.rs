@@ -14,13 +14,13 @@ use crate::{
 const FOREIGN_MAX: usize = 100;
 
 pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
-    let used: Vec<&str> = Role::ALL
+    let used: Vec<&str> = Role::FACES
         .into_iter()
         .filter_map(|role| stock.catalog.present(role, &stock.root))
         .map(|(entry, _)| entry.name.as_str())
         .collect();
     let is_used = |entry: &Entry| used.contains(&entry.name.as_str());
-    let missing: Vec<Role> = Role::ALL
+    let missing: Vec<Role> = Role::FACES
         .into_iter()
         .filter(|role| stock.catalog.present(*role, &stock.root).is_none())
         .collect();
@@ -59,7 +59,7 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
             entry.name.clone(),
             entry.role.to_string(),
             stock.state(entry).as_str().to_owned(),
-            if is_used(entry) { "yes" } else { "-" }.to_owned(),
+            used_text(entry, is_used(entry)).to_owned(),
             way.to_owned(),
             entry.file.clone(),
             entry.license.clone(),
@@ -71,7 +71,10 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
         text.push_str(&line);
         text.push('\n');
     };
-    say(format!("The files lie in {}.", shown(&stock.folder())));
+    say(format!("The files lie in {}:", shown(&stock.root)));
+    for (folder, roles) in folders() {
+        say(format!("  {folder}: {}", roles.join(", ")));
+    }
     for entry in stock.catalog.entries() {
         if stock.state(entry) == State::Damaged {
             say(format!(
@@ -97,6 +100,27 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Of face networks the first of each purpose is used; of others that which a request names.
+fn used_text(entry: &Entry, is_used: bool) -> &'static str {
+    match (entry.role.is_face(), is_used) {
+        (true, true) => "yes",
+        (true, false) => "-",
+        (false, _) => "by name",
+    }
+}
+
+/// Where files lie, and of which roles.
+fn folders() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut folders: Vec<(&str, Vec<&str>)> = Vec::new();
+    for role in Role::ALL {
+        match folders.last_mut() {
+            Some((folder, roles)) if *folder == role.folder() => roles.push(role.as_str()),
+            _ => folders.push((role.folder(), vec![role.as_str()])),
+        }
+    }
+    folders
+}
+
 fn describe(stock: &Stock, entry: &Entry, is_used: bool) -> Value {
     let expected = stock.lock.expected(entry);
     json!({
@@ -105,6 +129,7 @@ fn describe(stock: &Stock, entry: &Entry, is_used: bool) -> Value {
         "state": stock.state(entry).as_str(),
         "in_use": is_used,
         "file": entry.file,
+        "path": shown(&entry.path(&stock.root)),
         "about": entry.about,
         "license": entry.license,
         "source": entry.source,

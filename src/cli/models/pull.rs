@@ -1,8 +1,7 @@
 //! `photog models pull`: the one command that fetches networks, and only because it was asked to.
 
-use std::{path::Path, process::ExitCode, thread};
+use std::{path::Path, process::ExitCode};
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::{NotAccepted, Outcome, Stock, fail_if_any, print_json, shown};
@@ -10,11 +9,11 @@ use crate::{
     cli::{
         out,
         progress::{Progress, Unit, size},
-        serve::StopSignals,
+        signals,
     },
     fetch::{Download, DownloadError, Downloaded, NetworkPolicy, Patience, download},
-    job::{CancelReason, CancelToken},
-    models::catalog::{Entry, Identity, MODEL_BYTES_MAX, Role},
+    job::CancelToken,
+    models::catalog::{Entry, Identity, Role},
     store::DataFolder,
 };
 
@@ -39,7 +38,7 @@ pub(super) fn run(
     if !wanted.is_empty() {
         DataFolder::open(&stock.root)
             .with_context(|| format!("the data folder {}", stock.root.display()))?;
-        cancel_on_signal(&cancel)?;
+        signals::cancel_on_signal(&cancel)?;
     }
     let mut outcomes = Vec::new();
     for entry in wanted {
@@ -65,22 +64,23 @@ pub(super) fn run(
     fail_if_any(&outcomes)
 }
 
-/// For each role that has no file, or a damaged one: the first network that can be fetched.
+/// For each role of faces that has no file, or a damaged one: the first network that can be fetched.
+/// Those that make pictures are large and a matter of taste; they are fetched by name.
 fn standard(stock: &Stock) -> Vec<&Entry> {
     let wanted = |role| match stock.catalog.present(role, &stock.root) {
         Some((entry, _)) => stock.whole(entry).is_none().then_some(entry),
         None => stock.catalog.downloadable(role),
     };
-    Role::ALL
+    Role::FACES
         .into_iter()
         .filter_map(wanted)
         .filter(|entry| entry.url.is_some())
         .collect()
 }
 
-/// The roles that have no file and that nothing can be fetched for.
+/// The roles of faces that have no file and that nothing can be fetched for.
 fn notes(stock: &Stock) -> Vec<String> {
-    Role::ALL
+    Role::FACES
         .into_iter()
         .filter(|role| stock.catalog.present(*role, &stock.root).is_none())
         .filter(|role| stock.catalog.downloadable(*role).is_none())
@@ -133,7 +133,7 @@ fn pull(
         url,
         trusted: stock.catalog.is_own(&entry.name),
         target: &target,
-        bytes_max: MODEL_BYTES_MAX,
+        bytes_max: entry.role.bytes_max(),
         size: expected.size,
         sha256: expected.sha256.as_deref(),
     };
@@ -209,29 +209,4 @@ fn advise(error: &DownloadError) -> String {
         | DownloadError::Store(_) => error.to_string(),
         _ => format!("{error}; a file from elsewhere is taken by `photog models import PATH`"),
     }
-}
-
-/// Lets SIGINT and SIGTERM stop the fetch in good order; a second one ends the program at once.
-fn cancel_on_signal(cancel: &CancelToken) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime could not be started")?;
-    let mut stop = {
-        let _inside = runtime.enter();
-        StopSignals::listen()?
-    };
-    let cancel = cancel.clone();
-    thread::Builder::new()
-        .name(String::from("signals"))
-        .spawn(move || {
-            runtime.block_on(async {
-                stop.next().await;
-                cancel.cancel(CancelReason::User);
-                stop.next().await;
-                std::process::exit(1);
-            });
-        })
-        .context("no thread could be started")?;
-    Ok(())
 }

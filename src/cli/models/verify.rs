@@ -10,7 +10,7 @@ use crate::{
     cli::out,
     models::{
         catalog::{Entry, Identity},
-        face::check_network,
+        check_network,
     },
 };
 
@@ -30,7 +30,7 @@ pub(super) fn run(stock: &Stock, names: &[String], as_json: bool) -> anyhow::Res
         out::line(&format!(
             "Nothing to verify: no known network is in {}; `photog models list` says how to get \
              one.",
-            shown(&stock.folder())
+            shown(&stock.root.join("webui/models"))
         ))?;
     } else {
         let rows: Vec<Vec<String>> = outcomes

@@ -27,12 +27,12 @@ use serde::{Deserialize, Serialize};
 pub use identity::{Expected, Identity};
 pub use lock::{LOCK_FILE, Lock};
 
-/// Where the files of networks lie, below the root of the data folder.
+/// Where the files of face networks lie, below the root of the data folder.
 pub const MODEL_FOLDER: &str = "webui/models/photog";
 /// The operator's own list, in the root of the data folder.
 pub const OWN_LIST: &str = "models.toml";
-/// Largest file of a network in bytes: several times the largest published face network.
-pub const MODEL_BYTES_MAX: u64 = 1 << 30;
+/// Largest file of any network in bytes; each role has its own limit.
+pub const MODEL_BYTES_MAX: u64 = 16 << 30;
 /// The list of this project.
 const BUILT_IN: &str = include_str!("../../../models.toml");
 
@@ -46,11 +46,34 @@ pub enum Role {
     FaceEmbedding,
     /// Says how usable an aligned face is.
     FaceQuality,
+    /// Makes pictures from texts: a whole Stable Diffusion.
+    Checkpoint,
+    /// Takes the place of a checkpoint's own VAE.
+    Vae,
+    /// Steers a checkpoint by a picture.
+    #[serde(rename = "controlnet")]
+    ControlNet,
+    /// Shows pictures while they are made.
+    Taesd,
+    /// Changes the weights of a checkpoint.
+    Lora,
 }
 
 impl Role {
-    /// All roles, in the order in which a photo meets them.
-    pub const ALL: [Self; 3] = [Self::FaceDetector, Self::FaceEmbedding, Self::FaceQuality];
+    /// All roles: those of faces in the order in which a photo meets them, then the others.
+    pub const ALL: [Self; 8] = [
+        Self::FaceDetector,
+        Self::FaceEmbedding,
+        Self::FaceQuality,
+        Self::Checkpoint,
+        Self::Vae,
+        Self::ControlNet,
+        Self::Taesd,
+        Self::Lora,
+    ];
+    /// The roles of which one network is used, the first whose file is there. Of the others a
+    /// request names the one that it wants, and several may be used.
+    pub const FACES: [Self; 3] = [Self::FaceDetector, Self::FaceEmbedding, Self::FaceQuality];
 
     /// As it is written in lists.
     pub const fn as_str(self) -> &'static str {
@@ -58,6 +81,49 @@ impl Role {
             Self::FaceDetector => "face-detector",
             Self::FaceEmbedding => "face-embedding",
             Self::FaceQuality => "face-quality",
+            Self::Checkpoint => "checkpoint",
+            Self::Vae => "vae",
+            Self::ControlNet => "controlnet",
+            Self::Taesd => "taesd",
+            Self::Lora => "lora",
+        }
+    }
+
+    /// Whether it is one of [`Role::FACES`].
+    pub const fn is_face(self) -> bool {
+        matches!(
+            self,
+            Self::FaceDetector | Self::FaceEmbedding | Self::FaceQuality
+        )
+    }
+
+    /// Where its files lie, below the root of the data folder: where the WebUI has them.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::FaceDetector | Self::FaceEmbedding | Self::FaceQuality => MODEL_FOLDER,
+            Self::Checkpoint => "webui/models/Stable-diffusion",
+            Self::Vae => "webui/models/VAE",
+            Self::ControlNet => "webui/models/ControlNet",
+            Self::Taesd => "webui/models/VAE-approx",
+            Self::Lora => "webui/models/Lora",
+        }
+    }
+
+    /// Ending of its files, without the dot.
+    pub const fn ending(self) -> &'static str {
+        if self.is_face() {
+            "onnx"
+        } else {
+            "safetensors"
+        }
+    }
+
+    /// Largest file in bytes: several times the largest published one of its kind.
+    pub const fn bytes_max(self) -> u64 {
+        if self.is_face() {
+            1 << 30
+        } else {
+            MODEL_BYTES_MAX
         }
     }
 }
@@ -125,7 +191,7 @@ pub struct Entry {
     pub name: String,
     /// What it is for.
     pub role: Role,
-    /// Plain file name in [`MODEL_FOLDER`], ending in `.onnx`.
+    /// Plain file name in its role's folder, with its role's ending.
     pub file: String,
     /// One line for people.
     pub about: String,
@@ -139,8 +205,8 @@ pub struct Entry {
     pub size: Option<u64>,
     /// Hash of the file, 64 small hexadecimal digits.
     pub sha256: Option<String>,
-    /// How its input is made.
-    pub preprocess: Preprocess,
+    /// How its input is made; face networks only.
+    pub preprocess: Option<Preprocess>,
     /// How its outputs are read; detectors only.
     pub detector: Option<DetectorKind>,
     /// How many numbers describe a face; embeddings only.
@@ -153,7 +219,7 @@ pub struct Entry {
 impl Entry {
     /// Where its file lies or would lie.
     pub fn path(&self, folder: &Path) -> PathBuf {
-        folder.join(MODEL_FOLDER).join(&self.file)
+        folder.join(self.role.folder()).join(&self.file)
     }
 }
 
@@ -190,7 +256,7 @@ pub enum CatalogError {
 ///
 /// Every entry has what its role needs: a detector its kind and the thresholds `score` and
 /// `overlap`; an embedding its picture size, length and `same_person`; a quality its picture size
-/// and `quality`. Names are unique.
+/// and `quality`. Other roles need nothing of these. Names are unique.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Catalog {
     /// The operator's own first.
@@ -278,8 +344,9 @@ impl Catalog {
             None => format!("run {import} with a file or folder that you have"),
         };
         format!(
-            "{ways}; it comes to {MODEL_FOLDER} in the data folder, and `photog models list` shows \
-             which are known"
+            "{ways}; it comes to {} in the data folder, and `photog models list` shows which are \
+             known",
+            role.folder()
         )
     }
 }

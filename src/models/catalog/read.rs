@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs::File, io::Read as _, path::Path};
 
-use super::{CatalogError, Entry, MODEL_BYTES_MAX, Role, Thresholds};
+use super::{CatalogError, Entry, Preprocess, Role, Thresholds};
 
 /// Largest list in bytes.
 const LIST_BYTES_MAX: u64 = 1 << 20;
@@ -88,7 +88,7 @@ pub(super) fn entries(text: &str) -> Result<Vec<Entry>, String> {
         if !names.insert(entry.name.clone()) {
             return Err(format!("{label} is there twice"));
         }
-        if !files.insert(entry.file.clone()) {
+        if !files.insert((entry.role.folder(), entry.file.clone())) {
             return Err(format!(
                 "{label}: another entry has the file `{}` too",
                 entry.file
@@ -110,12 +110,16 @@ fn entry(value: toml::Value) -> Result<Entry, String> {
     }
     if entry
         .size
-        .is_some_and(|size| size == 0 || size > MODEL_BYTES_MAX)
+        .is_some_and(|size| size == 0 || size > entry.role.bytes_max())
     {
-        return Err(format!("`size` must be from 1 to {MODEL_BYTES_MAX}"));
+        let most = entry.role.bytes_max();
+        return Err(format!("`size` must be from 1 to {most}"));
     }
-    check_preprocess(&entry)?;
+    if let Some(preprocess) = &entry.preprocess {
+        check_preprocess(preprocess)?;
+    }
     check_role(&entry)?;
+    check_picture_size(&entry)?;
     Ok(entry)
 }
 
@@ -136,14 +140,19 @@ pub(super) fn is_name(name: &str) -> bool {
             .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
 }
 
-/// Whether this is a plain name of an ONNX file, which leads nowhere else.
+/// Whether this is a plain name of a network's file, which leads nowhere else.
 pub(super) fn is_file_name(file: &str) -> bool {
     file.len() <= FILE_BYTES_MAX
-        && file.len() > ".onnx".len()
-        && Path::new(file).extension().is_some_and(|end| end == "onnx")
+        && Role::ALL.into_iter().any(|role| ends_as(file, role))
         && !file.starts_with('.')
         && !file.contains(['/', '\\'])
         && !file.contains(char::is_control)
+}
+
+/// Whether a file has the ending of this role's files.
+fn ends_as(file: &str, role: Role) -> bool {
+    let end = Path::new(file).extension();
+    end.is_some_and(|end| end == role.ending())
 }
 
 fn check_texts(entry: &Entry) -> Result<(), String> {
@@ -153,9 +162,10 @@ fn check_texts(entry: &Entry) -> Result<(), String> {
              begin with a letter or digit"
         ));
     }
-    if !is_file_name(&entry.file) {
-        return Err(String::from(
-            "`file` must be the plain name of a file that ends in .onnx, without a folder",
+    if !is_file_name(&entry.file) || !ends_as(&entry.file, entry.role) {
+        return Err(format!(
+            "`file` must be the plain name of a file that ends in .{}, without a folder",
+            entry.role.ending()
         ));
     }
     let texts = [
@@ -182,8 +192,7 @@ fn check_texts(entry: &Entry) -> Result<(), String> {
     Ok(())
 }
 
-fn check_preprocess(entry: &Entry) -> Result<(), String> {
-    let preprocess = &entry.preprocess;
+fn check_preprocess(preprocess: &Preprocess) -> Result<(), String> {
     if let Some(sides) = preprocess.size
         && sides.iter().any(|side| !(1..=SIDE_MAX).contains(side))
     {
@@ -232,8 +241,10 @@ fn check_role(entry: &Entry) -> Result<(), String> {
         ),
         ("thresholds.quality", quality.is_some(), FaceQuality),
     ];
-    for (field, is_there, owner) in fields {
-        if is_there != (owner == role) {
+    let owned = fields.map(|(field, is_there, owner)| (field, is_there, owner == role));
+    let preprocess = ("preprocess", entry.preprocess.is_some(), role.is_face());
+    for (field, is_there, is_needed) in [preprocess].into_iter().chain(owned) {
+        if is_there != is_needed {
             return Err(if is_there {
                 format!("`{field}` has no meaning for a {role}; take it out")
             } else {
@@ -259,12 +270,21 @@ fn check_role(entry: &Entry) -> Result<(), String> {
             "`embedding_length` must be from 1 to {EMBEDDING_LENGTH_MAX}"
         ));
     }
-    match entry.preprocess.size {
-        None if role != FaceDetector => Err(format!(
+    Ok(())
+}
+
+/// Detectors take pictures of any size or of whole cells, other face networks of one size.
+fn check_picture_size(entry: &Entry) -> Result<(), String> {
+    let role = entry.role;
+    let Some(preprocess) = &entry.preprocess else {
+        return Ok(());
+    };
+    match preprocess.size {
+        None if role != Role::FaceDetector => Err(format!(
             "`preprocess.size` is missing, which a {role} needs"
         )),
         Some(sides)
-            if role == FaceDetector && sides.iter().any(|side| side % DETECTOR_STEP > 0) =>
+            if role == Role::FaceDetector && sides.iter().any(|side| side % DETECTOR_STEP > 0) =>
         {
             Err(format!(
                 "`preprocess.size` of a {role} must be multiples of {DETECTOR_STEP}"

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::models::face;
+use crate::models::check_network;
 
 /// A list with one embedding whose fields can be exchanged.
 fn list(changes: &[(&str, &str)]) -> String {
@@ -46,10 +46,12 @@ fn refusal(text: &str) -> String {
 fn the_built_in_list_has_every_role_and_a_way_to_get_the_two_that_are_needed() {
     let catalog = Catalog::built_in();
     for role in Role::ALL {
-        assert!(catalog.entries().iter().any(|entry| entry.role == role));
+        let is_known = catalog.entries().iter().any(|entry| entry.role == role);
+        // Which base model and which LoRA to take is a matter of taste.
+        assert!(is_known || matches!(role, Role::Checkpoint | Role::Lora));
         let hint = catalog.how_to_get(role);
         assert!(
-            hint.contains("photog models import") && hint.contains(MODEL_FOLDER),
+            hint.contains("photog models import") && hint.contains(role.folder()),
             "{hint}"
         );
     }
@@ -85,7 +87,8 @@ fn a_file_that_may_be_used_for_research_only_is_never_fetched() {
 #[test]
 fn preparations_are_those_of_the_networks_sources() {
     let catalog = Catalog::built_in();
-    let mobile = &catalog.find("mobilefacenet").unwrap().preprocess;
+    let preprocess = |name: &str| catalog.find(name).unwrap().preprocess.clone().unwrap();
+    let mobile = preprocess("mobilefacenet");
     for (channel, (mean, deviation)) in [(0.485, 0.229), (0.456, 0.224), (0.406, 0.225)]
         .into_iter()
         .enumerate()
@@ -96,7 +99,7 @@ fn preparations_are_those_of_the_networks_sources() {
             assert!((ours - theirs).abs() < 1e-5, "{channel}: {ours} {theirs}");
         }
     }
-    let arcface = &catalog.find("arcface-w600k-r50").unwrap().preprocess;
+    let arcface = preprocess("arcface-w600k-r50");
     assert!(
         (255.0 - arcface.mean[0])
             .mul_add(arcface.scale[0], -1.0)
@@ -189,6 +192,7 @@ fn values_out_of_bounds_are_refused_with_the_field() {
         ("file", "\"a/mine.onnx\"".into(), "`file`"),
         ("file", "\"a\\\\mine.onnx\"".into(), "`file`"),
         ("file", "\"mine.bin\"".into(), "`file`"),
+        ("file", "\"mine.safetensors\"".into(), ".onnx"),
         ("file", "\".onnx\"".into(), "`file`"),
         ("file", "\".hidden.onnx\"".into(), "`file`"),
         ("file", "\"a\\u0000.onnx\"".into(), "`file`"),
@@ -295,6 +299,66 @@ fn broken_lists_are_refused_with_the_place() {
         Catalog::load(home.path()),
         Err(CatalogError::Read { .. })
     ));
+}
+
+/// A list with a ControlNet.
+fn control_net(more: &str) -> String {
+    format!(
+        "[[model]]\nname = \"edges\"\nrole = \"controlnet\"\nfile = \"edges.safetensors\"\n\
+         about = \"edges\"\nlicense = \"MIT\"\n{more}"
+    )
+}
+
+#[test]
+fn networks_that_make_pictures_lie_where_the_webui_has_them() {
+    let home = tempfile::tempdir().unwrap();
+    let entries = read::entries(&control_net("size = 6000000000\n")).unwrap();
+    let [entry] = &entries[..] else {
+        panic!("{entries:?}");
+    };
+    assert_eq!(
+        entry.path(home.path()),
+        home.path()
+            .join("webui/models/ControlNet/edges.safetensors")
+    );
+    let folders: Vec<_> = Role::ALL.into_iter().map(Role::folder).collect();
+    assert_eq!(
+        folders[3..],
+        [
+            "webui/models/Stable-diffusion",
+            "webui/models/VAE",
+            "webui/models/ControlNet",
+            "webui/models/VAE-approx",
+            "webui/models/Lora",
+        ]
+    );
+    // Names of files may be the same in different folders.
+    let other = control_net("").replace("edges\"\nrole = \"controlnet", "b\"\nrole = \"vae");
+    assert!(read::entries(&(control_net("") + &other)).is_ok());
+}
+
+#[test]
+fn networks_that_make_pictures_have_no_fields_of_face_networks() {
+    let cases = [
+        (
+            "embedding_length = 3\n",
+            "`embedding_length` has no meaning",
+        ),
+        (
+            "preprocess = { mean = [0, 0, 0], scale = [1, 1, 1], order = \"rgb\" }\n",
+            "`preprocess` has no meaning",
+        ),
+        ("thresholds = { score = 0.5 }\n", "`thresholds.score`"),
+        ("size = 90000000000\n", "`size`"),
+    ];
+    for (more, word) in cases {
+        let text = refusal(&control_net(more));
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let text = refusal(&control_net("").replace(".safetensors", ".onnx"));
+    assert!(text.contains(".safetensors"), "{text}");
+    let text = refusal(&list(&[("preprocess", "")]));
+    assert!(text.contains("`preprocess` is missing"), "{text}");
 }
 
 #[test]
@@ -424,6 +488,6 @@ fn the_shared_files_are_those_of_the_list() {
         let expected = Lock::default().expected(entry);
         assert_eq!(expected.check(&found), Ok(()), "{name}");
         assert!(expected.size.is_some() && expected.sha256.is_some());
-        face::check_network(entry, &path).unwrap();
+        check_network(entry, &path).unwrap();
     }
 }

@@ -56,7 +56,8 @@ fn attempt<T>(
     })
 }
 
-fn is_lack_of_memory(error: &DiffusionError) -> bool {
+/// Whether memory ran out.
+pub(super) fn is_lack_of_memory(error: &DiffusionError) -> bool {
     match error {
         DiffusionError::OutOfMemory { .. } => true,
         DiffusionError::Device { reason, .. } => {

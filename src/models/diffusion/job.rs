@@ -27,19 +27,8 @@ pub struct Text {
     pub numbers: Arc<[f32]>,
 }
 
-/// Vectors that stand for a word which was learned (textual inversion).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Vectors {
-    /// How many there are.
-    pub count: usize,
-    /// How many numbers each has.
-    pub width: usize,
-    /// `[count, width]`
-    pub numbers: Vec<f32>,
-}
-
 /// The prompt of one picture over all steps.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Prompted {
     /// For each stretch of steps the last of them, counted from 0, and the texts that hold in it, each
     /// with its weight. The last stretch holds to the end.

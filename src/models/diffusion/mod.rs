@@ -12,9 +12,11 @@
 //! ```
 
 mod control;
+mod embedding;
 mod error;
 mod guard;
 mod job;
+mod load;
 mod lora;
 mod painter;
 mod pictures;
@@ -26,8 +28,10 @@ mod tests;
 mod text;
 
 pub use control::{Control, ControlMode, Guide};
+pub use embedding::Vectors;
 pub use error::DiffusionError;
-pub use job::{Flow, Job, Latents, Mask, Prompted, Stage, Text, Vectors, Watch};
+pub use job::{Flow, Job, Latents, Mask, Prompted, Stage, Text, Watch};
+pub use load::NetworkLoader;
 pub use lora::LoraUse;
 pub use painter::{Painter, Setting};
 pub use preview::Previewer;

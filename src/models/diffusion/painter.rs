@@ -54,6 +54,11 @@ impl Setting {
         })
     }
 
+    /// Whether numbers have 32 bits.
+    pub(super) fn is_full(self) -> bool {
+        self.precision() == Precision::Full
+    }
+
     pub(super) fn cpu(self) -> Place<Flex> {
         Place {
             device: FlexDevice,

@@ -21,7 +21,10 @@ const COLOURS: [[f32; 3]; 4] = [
 ];
 
 /// A TAESD on its device.
-pub struct Previewer(OnDevice);
+pub struct Previewer {
+    decoder: OnDevice,
+    bytes: u64,
+}
 
 enum OnDevice {
     Cpu(TinyDecoder<Flex>, Place<Flex>),
@@ -42,13 +45,22 @@ impl Previewer {
             })?;
             Ok(decoder)
         }
-        Ok(Self(if setting.is_general() {
+        let decoder = if setting.is_general() {
             let place = setting.general();
             OnDevice::General(Box::new((load(part, place.clone())?, place)))
         } else {
             let place = setting.cpu();
             OnDevice::Cpu(load(part, place.clone())?, place)
-        }))
+        };
+        Ok(Self {
+            decoder,
+            bytes: setting.bytes_of(part.container()),
+        })
+    }
+
+    /// Memory of its weights.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Pictures of latents.
@@ -64,7 +76,7 @@ impl Previewer {
             let numbers = numbers_of(pictures, "previews")?;
             Ok(from_numbers(&numbers, sizes, 0.0, 1.0))
         }
-        match &self.0 {
+        match &self.decoder {
             OnDevice::Cpu(decoder, place) => run(decoder, place, latents),
             OnDevice::General(both) => run(&both.0, &both.1, latents),
         }

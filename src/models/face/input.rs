@@ -75,7 +75,9 @@ impl Network {
             )));
         }
         let model = OnnxModel::open(path, device)?;
-        let mut preprocess = entry.preprocess.clone();
+        let Some(mut preprocess) = entry.preprocess.clone() else {
+            return Err(refused(String::from("its entry lacks `preprocess`")));
+        };
         preprocess.size = picture_size(model.inputs(), preprocess.size).map_err(refused)?;
         Ok(Self {
             model,

@@ -114,11 +114,16 @@ fn present<'a>(
     Ok(Some((entry, path)))
 }
 
-/// Opens a file as the network of an entry, on the CPU: what this refuses, a service refuses too.
+/// Opens a file as the face network of an entry, on the CPU: what this refuses, a service refuses
+/// too.
 pub fn check_network(entry: &Entry, path: &Path) -> Result<(), ModelError> {
     match entry.role {
         Role::FaceDetector => FaceDetector::open(path, entry, Device::Cpu).map(drop),
         Role::FaceEmbedding => FaceEmbedder::open(path, entry, Device::Cpu).map(drop),
         Role::FaceQuality => FaceQuality::open(path, entry, Device::Cpu).map(drop),
+        role => Err(ModelError::Refused {
+            file: entry.file.clone(),
+            reason: format!("the list of networks has it as a {role}, which sees no faces"),
+        }),
     }
 }

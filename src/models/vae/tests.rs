@@ -117,7 +117,7 @@ fn tiles_cover_the_whole_picture_and_one_tile_is_the_picture() {
     };
     let bits = |maps: Maps<Flex>| maps.into_data().into_vec::<f32>().unwrap();
     let (one, tiles) = tiled(5, 2);
-    assert_eq!((bits(one), tiles), (bits(whole.clone()), 1));
+    assert!(tiles == 1 && bits(one) == bits(whole.clone()));
     let (many, tiles) = tiled(3, 1);
     assert_eq!((many.dims(), tiles), (whole.dims(), 2));
     assert!(bits(many).iter().all(|number| number.is_finite()));

@@ -35,11 +35,6 @@ impl Default for Tiling {
 }
 
 impl Tiling {
-    /// Whether a latent of this size is cut at all.
-    pub fn cuts(&self, height: usize, width: usize) -> bool {
-        height > self.side || width > self.side
-    }
-
     /// Starts and length of the tiles along a side.
     fn along(&self, size: usize) -> (Vec<usize>, usize) {
         if size <= self.side {
@@ -100,6 +95,12 @@ pub(super) fn in_tiles<B: Kernels>(
     let (rows, tile_height) = tiling.along(height);
     let (columns, tile_width) = tiling.along(width);
     let total = rows.len() * columns.len();
+    if total == 1 {
+        return match between(0, 1) {
+            ControlFlow::Continue(()) => Ok(network(input)),
+            ControlFlow::Break(()) => Err(TileError::Stopped),
+        };
+    }
     let mut canvas = Canvas::new([batch, to * height, to * width]);
     let device = input.device();
     for (row, &y) in rows.iter().enumerate() {

@@ -3,10 +3,13 @@
 //! Written after the description of TAESD (Ollin Boer Bohan): plain convolutions with ReLU, 64
 //! channels, three doublings. Pictures have values from 0 to 1, latents the scale of the UNet.
 
+#[cfg(test)]
+mod tests;
+
 use burn::tensor::activation::{relu, tanh};
 
-use super::nn::{Builder, Conv, Kernels, Maps, Window};
-use super::weights::{TaesdConfig, WeightsError};
+use crate::models::nn::{Builder, Conv, Kernels, Maps, Window};
+use crate::models::weights::{TaesdConfig, WeightsError};
 
 /// Latents are brought softly into three times this range before they are decoded.
 const LATENT_RANGE: f64 = 3.0;

@@ -1,0 +1,33 @@
+//! Stops of long work by signals.
+
+use std::thread;
+
+use anyhow::Context as _;
+
+use super::serve::StopSignals;
+use crate::job::{CancelReason, CancelToken};
+
+/// Lets SIGINT and SIGTERM stop the work in good order; a second one ends the program at once.
+pub fn cancel_on_signal(cancel: &CancelToken) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    let mut stop = {
+        let _inside = runtime.enter();
+        StopSignals::listen()?
+    };
+    let cancel = cancel.clone();
+    thread::Builder::new()
+        .name(String::from("signals"))
+        .spawn(move || {
+            runtime.block_on(async {
+                stop.next().await;
+                cancel.cancel(CancelReason::User);
+                stop.next().await;
+                std::process::exit(1);
+            });
+        })
+        .context("no thread could be started")?;
+    Ok(())
+}

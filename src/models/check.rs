@@ -1,0 +1,91 @@
+//! Whether a file holds the network that its entry in the catalogue says.
+
+use std::path::Path;
+
+use super::{
+    ModelError,
+    catalog::{Entry, Role},
+    face,
+    weights::{Files, WeightsError},
+};
+
+/// Opens a file as the network of an entry. Of face networks it is what a service does. Of those
+/// that make pictures the head of the file is read, which tells what it is and whether it is whole in
+/// length; damage to the numbers is found by the hash.
+pub fn check_network(entry: &Entry, path: &Path) -> Result<(), ModelError> {
+    if entry.role.is_face() {
+        return face::check_network(entry, path);
+    }
+    let files = Files::open(path).map_err(refusal)?;
+    let found = role(&files);
+    if found == Some(entry.role) {
+        return Ok(());
+    }
+    let found = found.map_or_else(|| String::from("embedding"), |role| role.to_string());
+    Err(ModelError::Refused {
+        file: entry.file.clone(),
+        reason: format!("it is a {found}, and a {} is wanted", entry.role),
+    })
+}
+
+fn refusal(error: WeightsError) -> ModelError {
+    match error {
+        WeightsError::Read { file, reason } => ModelError::Read { file, reason },
+        WeightsError::Refused { file, reason }
+        | WeightsError::Unsupported { file, reason }
+        | WeightsError::Mismatch {
+            file,
+            report: reason,
+            ..
+        } => ModelError::Refused { file, reason },
+    }
+}
+
+/// What a file is for; `None` for an embedding, which is in no list.
+fn role(files: &Files) -> Option<Role> {
+    Some(match files {
+        Files::Checkpoint(_) => Role::Checkpoint,
+        Files::Vae(_) => Role::Vae,
+        Files::ControlNet(_) => Role::ControlNet,
+        Files::Taesd(_) => Role::Taesd,
+        Files::Lora(_) => Role::Lora,
+        Files::Embedding(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::catalog::Catalog;
+
+    #[test]
+    fn a_file_is_told_by_what_it_holds() {
+        let folder = Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/reference/fixtures/diffusion"
+        ));
+        let mut entry = Catalog::built_in().find("vae-ft-mse").unwrap().clone();
+        let files = [
+            (Role::Checkpoint, "tiny_single.safetensors"),
+            (Role::Lora, "tiny_lora_kohya.safetensors"),
+        ];
+        for (role, file) in files {
+            entry.role = role;
+            check_network(&entry, &folder.join(file)).unwrap();
+            entry.role = Role::Vae;
+            let error = check_network(&entry, &folder.join(file)).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains(role.as_str()) && text.contains("vae"),
+                "{text}"
+            );
+        }
+        let embedding = folder.join("tiny_embedding_webui.safetensors");
+        let error = check_network(&entry, &embedding).unwrap_err();
+        assert!(error.to_string().contains("embedding"), "{error}");
+        let missing = check_network(&entry, &folder.join("none.safetensors"));
+        assert!(matches!(missing, Err(ModelError::Read { .. })));
+        let other = check_network(&entry, &folder.join("pictures.json"));
+        assert!(other.is_err());
+    }
+}
