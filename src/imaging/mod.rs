@@ -29,12 +29,12 @@ mod warp;
 use std::io::Cursor;
 
 pub use format::Format;
-pub use image::RgbImage;
 use image::{
     DynamicImage, ImageDecoder, ImageError,
     codecs::{jpeg::JpegDecoder, png::PngDecoder},
     metadata::Orientation,
 };
+pub use image::{GrayImage, RgbImage};
 use layout::Layout;
 pub use resize::{Kernel, Window, resize, resize_part};
 pub use warp::{Similarity, warp};
@@ -95,6 +95,26 @@ pub enum ImagingError {
 
 /// Decodes a picture to upright RGB, 8 bits a sample.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, ImagingError> {
+    let (stored, orientation) = stored(bytes, limits)?;
+    let mut upright = DynamicImage::ImageRgb8(on_white(stored));
+    upright.apply_orientation(orientation);
+    Ok(upright.into_rgb8())
+}
+
+/// Decodes a mask: by its transparency, or by its brightness if it has none, as
+/// [`mask::from_transparency`] says.
+pub fn decode_mask(
+    bytes: &[u8],
+    limits: &Limits,
+    is_rounded: bool,
+) -> Result<GrayImage, ImagingError> {
+    let (mut stored, orientation) = stored(bytes, limits)?;
+    stored.apply_orientation(orientation);
+    Ok(mask::from_transparency(&stored.into_rgba8(), is_rounded))
+}
+
+/// The pixels as they are stored, and how they have to be turned.
+fn stored(bytes: &[u8], limits: &Limits) -> Result<(DynamicImage, Orientation), ImagingError> {
     let (format, layout) = inspect(bytes, limits)?;
     let source = Cursor::new(bytes);
     let (stored, orientation) = if format == Format::Png {
@@ -108,9 +128,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage, ImagingError> {
         let orientation = decoder.orientation()?;
         (pixels_of(decoder, layout)?, Some(orientation))
     };
-    let mut upright = DynamicImage::ImageRgb8(on_white(stored));
-    upright.apply_orientation(orientation.unwrap_or(Orientation::NoTransforms));
-    Ok(upright.into_rgb8())
+    Ok((stored, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
 /// Reads format and structure, checks that the file is whole and holds it against the limits.

@@ -367,6 +367,14 @@ fn taps(source: u32, target: u32, kernel: Kernel, start: u32, count: u32) -> Vec
     let support = kernel.support() * stretch;
     (start..start + count)
         .map(|place| {
+            if source == target {
+                // The kernels are one at their middle and zero at all other whole distances, but
+                // those that reach further would begin before the place itself.
+                return Taps {
+                    first: place as usize,
+                    weights: vec![fixed(1.0)],
+                };
+            }
             let center = (f64::from(place) + 0.5) * scale;
             // Both are within the source, so the casts, which round down, are exact.
             let first = (center - support + 0.5).max(0.0) as u32;
@@ -492,6 +500,24 @@ mod tests {
             prop_assert_eq!(cut.dimensions(), (place.width, place.height));
             for (x, y, pixel) in cut.enumerate_pixels() {
                 prop_assert_eq!(pixel, whole.get_pixel(place.left + x, place.top + y));
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_that_keeps_its_length_stays_in_its_place_under_every_kernel() {
+        let picture = RgbImage::from_fn(20, 20, |x, y| {
+            Rgb([x, y, x ^ y].map(|value| (value * 8) as u8))
+        });
+        let sizes = [(20, 20), (20, 33), (33, 20), (20, 7), (7, 20)];
+        for kernel in [Kernel::Triangle, Kernel::Cubic, Kernel::Lanczos] {
+            for (width, height) in sizes {
+                let resized = resize(&picture, width, height, kernel);
+                let expected = by_definition(&picture, width, height, kernel);
+                assert!(
+                    largest_difference(&resized, &expected) <= 2,
+                    "{kernel:?} {width}x{height}"
+                );
             }
         }
     }
