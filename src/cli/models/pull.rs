@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
+use anyhow::Context as _;
 use serde_json::json;
 
 use super::{NotAccepted, Outcome, Stock, fail_if_any, print_json, shown};

@@ -10,8 +10,12 @@ use crate::{
     models::{
         clip::tokenizer::Tokenizer,
         prompt::{Chunk, Emphasis},
-        sampling::{NoiseSource, Plan, Schedule},
+        sampling::Schedule,
     },
+};
+
+pub use crate::models::diffusion::{
+    Control, ControlMode, Flow, Job, Latents, LoraUse, Mask, Prompted, Stage, Text, Vectors, Watch,
 };
 
 /// What a file is for.
@@ -126,153 +130,6 @@ pub trait Painter: Send + Sync + Sized {
         latents: &Latents,
         watch: &mut dyn Watch,
     ) -> Result<Vec<RgbImage>, ArtistError>;
-}
-
-/// Latent pictures, in the scale that the network sees.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Latents {
-    /// Pictures, channels, rows, columns.
-    pub sizes: [usize; 4],
-    /// All values in this order.
-    pub numbers: Vec<f32>,
-}
-
-/// What a model attends to for one text, `[tokens, width]`; tokens are a multiple of 77.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Text {
-    /// Tokens.
-    pub tokens: usize,
-    /// Values of each.
-    pub width: usize,
-    /// All values.
-    pub numbers: Arc<[f32]>,
-}
-
-/// The prompt of one picture over the steps.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Prompted {
-    /// For each stretch of steps the last of them, counted from 0, and the texts that hold in it, each
-    /// with its weight. The last stretch holds to the end.
-    pub stretches: Vec<(usize, Vec<(Text, f64)>)>,
-}
-
-/// The vectors of an embedding, `[count, width]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Vectors {
-    /// How many there are.
-    pub count: usize,
-    /// Values of each.
-    pub width: usize,
-    /// All values.
-    pub numbers: Vec<f32>,
-}
-
-/// A LoRA and how strongly it is applied.
-#[derive(Debug, Clone)]
-pub struct LoraUse<L> {
-    /// The LoRA.
-    pub file: Arc<L>,
-    /// Its name, for messages.
-    pub name: String,
-    /// Factor on its change of the text encoder.
-    pub text_weight: f64,
-    /// Factor on its change of the UNet.
-    pub unet_weight: f64,
-}
-
-/// Whether work goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// It goes on.
-    Go,
-    /// It ends with what is there.
-    Finish,
-    /// It ends with nothing; the one who said so knows why.
-    Stop,
-}
-
-/// What a model is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// It makes latent pictures of pictures.
-    Encode,
-    /// It removes noise.
-    Sample,
-    /// It makes pictures of latent pictures.
-    Decode,
-}
-
-/// Is asked between the steps of a model.
-pub trait Watch {
-    /// Before each step and each tile: how many are done of how many.
-    fn step(&mut self, stage: Stage, done: usize, total: usize) -> Flow;
-    /// Whether a preview of the next step's estimate is wanted.
-    fn wants_preview(&mut self) -> bool {
-        false
-    }
-    /// The preview that was wanted, one for each picture.
-    fn preview(&mut self, _pictures: Vec<RgbImage>) {}
-}
-
-/// What counts more where the prompt and the guiding picture differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ControlMode {
-    /// Both.
-    #[default]
-    Balanced,
-    /// "My prompt is more important".
-    Prompt,
-    /// "ControlNet is more important".
-    Control,
-}
-
-/// A network that guides, and by what.
-#[derive(Debug)]
-pub struct Control<G> {
-    /// The network.
-    pub net: Arc<G>,
-    /// What it looks at, of the picture's size.
-    pub hint: RgbImage,
-    /// How strongly it guides.
-    pub weight: f64,
-    /// The share of the steps from which on it guides.
-    pub start: f64,
-    /// The share of the steps up to which it guides.
-    pub end: f64,
-    /// What counts more.
-    pub mode: ControlMode,
-}
-
-/// What of a picture is made anew.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Mask {
-    /// The share of each latent pixel, row by row: 1 is new.
-    pub new: Vec<f32>,
-    /// What is kept elsewhere.
-    pub original: Latents,
-}
-
-/// One way through a plan.
-#[derive(Debug)]
-pub struct Job<'a, G> {
-    /// The steps.
-    pub plan: &'a Plan,
-    /// The noise of the batch.
-    pub noise: &'a mut NoiseSource,
-    /// Pictures, channels, rows, columns.
-    pub sizes: [usize; 4],
-    /// What is started from besides noise.
-    pub start: Option<&'a Latents>,
-    /// What is to be seen, for each picture.
-    pub positive: &'a [Prompted],
-    /// What is not to be seen, for each picture.
-    pub negative: &'a [Prompted],
-    /// How much the two are pulled apart (`cfg_scale`).
-    pub guidance: f64,
-    /// What is made anew; everything without one.
-    pub mask: Option<&'a Mask>,
-    /// Networks that guide.
-    pub controls: &'a [Control<G>],
 }
 
 /// Why a model did not do its work.

@@ -23,6 +23,7 @@ mod image_to_image;
 pub mod infotext;
 mod inpaint;
 mod latents;
+mod networks;
 mod options;
 mod pictures;
 mod progress;
