@@ -5,6 +5,7 @@ pub mod catalog;
 mod check;
 pub mod clip;
 pub mod controlnet;
+mod cpu;
 pub mod diffusion;
 pub mod face;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! CLIP's text encoder: tokens to what the UNet attends to.
 
+use burn::Tensor;
 use burn::tensor::activation::gelu;
 use burn::tensor::{DType, Int, TensorData};
-use burn::{Tensor, tensor::activation::sigmoid};
 
 use crate::models::nn::{Builder, Kernels, LayerNorm, Linear, Tokens};
 use crate::models::weights::{TextActivation, TextConfig, WeightsError};
@@ -63,7 +63,7 @@ impl<B: Kernels> Layer<B> {
         let hidden = output.add_to(input, found);
         let wide = self.widen.forward(self.norm2.forward(hidden.clone()));
         let active = match self.activation {
-            TextActivation::QuickGelu => wide.clone() * sigmoid(wide * 1.702),
+            TextActivation::QuickGelu => B::quick_gelu(wide),
             TextActivation::Gelu => gelu(wide),
         };
         self.narrow.add_to(hidden, active)

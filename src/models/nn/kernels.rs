@@ -123,6 +123,17 @@ pub trait Kernels: Backend {
         burn::tensor::activation::silu(input)
     }
 
+    /// `x * sigmoid(1.702 x)`.
+    fn quick_gelu(input: Tokens<Self>) -> Tokens<Self> {
+        let gate = burn::tensor::activation::sigmoid(input.clone() * 1.702);
+        input * gate
+    }
+
+    /// The channels of both beside each other.
+    fn join(first: Maps<Self>, second: Maps<Self>) -> Maps<Self> {
+        Tensor::cat(vec![first, second], 3)
+    }
+
     /// Each pixel as two by two.
     fn double(input: Maps<Self>) -> Maps<Self> {
         plain::double(input)

@@ -49,7 +49,7 @@ fn run<B: Kernels>(steps: &[Step<B>], input: Maps<B>) -> Maps<B> {
     })
 }
 
-/// Numbers the steps as the published files do.
+/// Numbers the steps as diffusers does.
 struct Numbered<'a, 'b, B: Kernels> {
     builder: &'a Builder<'b, B>,
     width: usize,
@@ -58,12 +58,12 @@ struct Numbered<'a, 'b, B: Kernels> {
 }
 
 impl<'a, 'b, B: Kernels> Numbered<'a, 'b, B> {
-    fn new(builder: &'a Builder<'b, B>, width: usize, first: usize) -> Self {
+    fn new(builder: &'a Builder<'b, B>, width: usize) -> Self {
         Self {
             builder,
             width,
             steps: Vec::new(),
-            next: first,
+            next: 0,
         }
     }
 
@@ -111,9 +111,8 @@ pub struct TinyDecoder<B: Kernels>(Vec<Step<B>>);
 impl<B: Kernels> TinyDecoder<B> {
     /// Reads it.
     pub fn new(builder: &Builder<'_, B>, config: &TaesdConfig) -> Result<Self, WeightsError> {
-        let builder = builder.at("decoder");
-        // Number 0 is the range, which has no weights.
-        let mut steps = Numbered::new(&builder, config.channels, 1);
+        let builder = builder.at("decoder.layers");
+        let mut steps = Numbered::new(&builder, config.channels);
         steps.conv(config.latent_channels, config.channels)?;
         steps.without_weights(Step::Relu);
         for _ in 0..3 {
@@ -140,8 +139,8 @@ pub struct TinyEncoder<B: Kernels>(Vec<Step<B>>);
 impl<B: Kernels> TinyEncoder<B> {
     /// Reads it.
     pub fn new(builder: &Builder<'_, B>, config: &TaesdConfig) -> Result<Self, WeightsError> {
-        let builder = builder.at("encoder");
-        let mut steps = Numbered::new(&builder, config.channels, 0);
+        let builder = builder.at("encoder.layers");
+        let mut steps = Numbered::new(&builder, config.channels);
         steps.conv(3, config.channels)?;
         steps.blocks(1)?;
         for _ in 0..3 {

@@ -121,9 +121,10 @@ impl<B: Kernels> Unet<B> {
         } = encoded;
         for level in &self.levels {
             for (index, resnet) in level.resnets.iter().enumerate() {
-                let parts = [Some(hidden), skips.pop()];
-                let joined = Tensor::cat(parts.into_iter().flatten().collect(), 3);
-                hidden = resnet.forward(joined, Some(time));
+                if let Some(skip) = skips.pop() {
+                    hidden = B::join(hidden, skip);
+                }
+                hidden = resnet.forward(hidden, Some(time));
                 if let Some(transformer) = level.transformers.get(index) {
                     hidden = transformer.forward(hidden, text);
                 }
