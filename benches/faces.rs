@@ -20,7 +20,7 @@ use image::codecs::jpeg::JpegEncoder;
 use photog::{
     fetch::{Fetcher, NetworkPolicy},
     imaging::{self, Kernel, RgbImage, resize},
-    job::{CancelToken, JobContext},
+    job::{CancelToken, FinishToken, JobContext},
     models::{
         backend::Device,
         catalog::{Catalog, Role},
@@ -155,6 +155,7 @@ fn check(models: &FaceModels, photo: &Path) -> Result<()> {
     let fetcher = Fetcher::new(Mounts::default(), NetworkPolicy::default());
     let context = JobContext {
         cancel: CancelToken::default(),
+        finish: FinishToken::default(),
         deadline: Instant::now() + Duration::from_secs(600),
         progress: Arc::new(()),
         device: String::from("cpu"),

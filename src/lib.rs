@@ -28,7 +28,7 @@
 //! From the bottom to the top; each module's own page says what it promises.
 //!
 //! - [`domain`]: plain types that all share: a service with everything decided, tags, problem codes.
-//! - [`job`]: what a running job may ask of its surroundings: stop, deadline, progress.
+//! - [`job`]: what a running job may ask of its surroundings: stop, finish early, deadline, progress.
 //! - [`observe`]: metrics, the log, messages to the service manager.
 //! - [`store`]: the data folder, whole-or-absent files, and the folders in which requests may name
 //!   files.
@@ -77,7 +77,7 @@
 //! | `pipeline` | `domain`, `job`, `imaging`, `fetch`, `models` | queues, HTTP, the slot it runs in |
 //! | `workers` | `domain`, `job`, `observe`, `store`, `queue`, `fetch`, `models`, `scheduler`, `pipeline` | HTTP |
 //! | `config` | `domain`, `store`, `queue`, `fetch` | what the settings are used for |
-//! | `http` | `domain`, `observe`, `queue`, `models`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
+//! | `http` | `domain`, `observe`, `store`, `queue`, `models`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
 //! | `cli` | everything | |
 //!
 //! Some libraries are known to one place only, so that they can be exchanged there:

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     config::Settings,
     fetch::Fetcher,
-    job::{CancelToken, JobContext, ProgressSink},
+    job::{CancelToken, FinishToken, JobContext, ProgressSink},
     models::{face::Face, shelf::Shelf},
     pipeline::{FaceSource as _, Judgement, PhotoReport, PhotoSource, judge_photos},
     store::Mounts,
@@ -63,6 +63,7 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     let shown = Arc::new(Shown::new(sources.len()));
     let context = JobContext {
         cancel: CancelToken::default(),
+        finish: FinishToken::default(),
         deadline: started + TIME_MAX,
         progress: shown.clone(),
         device: device.to_string(),

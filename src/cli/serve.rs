@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     config::{Config, Settings},
     domain::{Secret, ServiceSpec},
-    http::{App, AppParts, ServeOptions, Server},
+    http::{App, AppParts, NoSdModels, ServeOptions, Server},
     models::{self, shelf::Shelf},
     observe::{CommitMetrics, JobMetrics, notify_manager},
     pipeline::lack_of,
@@ -40,7 +40,7 @@ pub struct ServeArgs {
     /// Address and port to listen on [default: 127.0.0.1:7860]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// EAS service JSON; may be repeated [default: the three built-in services]
+    /// EAS service JSON; may be repeated [default: the four built-in services]
     #[arg(long = "service", value_name = "FILE.json")]
     services: Vec<PathBuf>,
     /// Token that opens every address; better given as PHOTOG_TOKEN or in a file
@@ -218,6 +218,8 @@ impl Appliance {
             jobs,
             body_idle: config.body_timeout,
             shelf,
+            sd_models: Arc::new(NoSdModels),
+            sd_options: folder.webui().join("options.json"),
         });
         let stop_limit = config.stop_limit.unwrap_or(longest);
         Ok(Self {

@@ -59,7 +59,7 @@ pub const KEYS: &[Key] = &[
         "services",
         Kind::List,
         "",
-        "service JSON files; the three built-in services when empty",
+        "service JSON files; the four built-in services when empty",
     ),
     key(
         "buckets",

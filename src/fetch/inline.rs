@@ -14,6 +14,16 @@ const LENIENT: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
+/// The bytes of a picture that stands in a text: a `data:image/…;base64,…` URL, or a picture of a
+/// known format in bare base64. At most `limit` of them; nothing is fetched.
+pub fn inline_picture(text: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
+    let head = text.get(..5).unwrap_or_default();
+    if head.eq_ignore_ascii_case("data:") {
+        return from_data_url(text, limit);
+    }
+    from_bare_base64(text, limit)
+}
+
 /// The bytes of a `data:image/…;base64,…` URL.
 pub(super) fn from_data_url(address: &str, limit: u64) -> Result<Vec<u8>, FetchError> {
     const REFUSED: FetchError =

@@ -30,6 +30,7 @@ use std::{
 use bytes::Bytes;
 pub use download::{Download, DownloadError, Downloaded, Patience, download};
 pub use guard::NetworkPolicy;
+pub use inline::inline_picture;
 use ureq::Agent;
 use web::{Allowance, Budget};
 

@@ -7,13 +7,17 @@ use std::{
 };
 
 use super::*;
-use crate::{domain::Mount, job::CancelToken};
+use crate::{
+    domain::Mount,
+    job::{CancelToken, FinishToken},
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn context() -> JobContext {
     JobContext {
         cancel: CancelToken::default(),
+        finish: FinishToken::default(),
         deadline: Instant::now() + MINUTE,
         progress: Arc::new(()),
         device: String::from("cpu"),

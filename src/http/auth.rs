@@ -31,8 +31,8 @@ pub struct Signed<'a> {
 /// Checks the token of a request against every token that opens the address. With no token at all
 /// the address is open to callers that reach it under an IP address or as `localhost`.
 ///
-/// Accepted are the token itself, `Bearer <token>`, and the signature `EAS <base64>` of the
-/// synchronous client.
+/// Accepted are the token itself, `Bearer <token>`, the token as the password of `Basic`, whoever the
+/// user is, and the signature `EAS <base64>` of the synchronous client.
 pub fn check(
     headers: &HeaderMap,
     tokens: &[&Secret],
@@ -44,7 +44,9 @@ pub fn check(
     let given = headers
         .get(AUTHORIZATION)
         .map_or(&b""[..], HeaderValue::as_bytes);
+    let password = given.strip_prefix(b"Basic ").and_then(password);
     let bare = given.strip_prefix(b"Bearer ").unwrap_or(given);
+    let bare = password.as_deref().unwrap_or(bare);
     // Every token is compared, whatever the outcome of the first, in time that does not depend on
     // where they differ.
     let matching = tokens
@@ -66,6 +68,13 @@ pub fn check(
         401,
         "the token is missing or wrong; send the service's token in the header Authorization",
     ))
+}
+
+/// The password in the credentials of `Basic` (RFC 7617).
+fn password(credentials: &[u8]) -> Option<Vec<u8>> {
+    let mut pair = BASE64_STANDARD.decode(credentials).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair.split_off(colon + 1))
 }
 
 /// HMAC-SHA1 over method, MD5 of the body as the client states it, content type, date and path,
@@ -153,7 +162,17 @@ mod tests {
     fn only_a_matching_token_opens() {
         let (ours, theirs) = (Secret::new("alpha"), Secret::new("beta"));
         let tokens = [&ours, &theirs];
-        for good in ["alpha", "beta", "Bearer alpha", "Bearer beta"] {
+        let basic = |pair: &str| format!("Basic {}", BASE64_STANDARD.encode(pair));
+        let (as_password, as_user) = (basic("anna:alpha"), basic("alpha:anna"));
+        let (without_user, alone) = (basic(":beta"), basic("alpha"));
+        for good in [
+            "alpha",
+            "beta",
+            "Bearer alpha",
+            "Bearer beta",
+            &as_password,
+            &without_user,
+        ] {
             assert_eq!(
                 check(&headers(&[("authorization", good)]), &tokens, None),
                 Ok(()),
@@ -168,6 +187,9 @@ mod tests {
             "bearer alpha",
             "Bearer ",
             "EAS YWxwaGE=",
+            "Basic alpha",
+            &as_user,
+            &alone,
         ] {
             let refused = check(&headers(&[("authorization", bad)]), &tokens, None).unwrap_err();
             assert_eq!(refused.status, 401, "{bad}");

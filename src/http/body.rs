@@ -96,6 +96,39 @@ pub async fn small(body: Body, limit: usize, idle: Duration) -> Result<Bytes, Re
     Ok(bytes.freeze())
 }
 
+/// Reads a body as a whole. Callers bound how many of these there are at once.
+pub async fn whole(
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+    idle: Duration,
+) -> Result<Bytes, Refusal> {
+    let mut chunks = Chunks::new(body, idle);
+    let read = read_whole(&mut chunks, content_length(headers), limit).await;
+    if read.is_err() {
+        chunks.discard(headers, limit).await;
+    }
+    read
+}
+
+async fn read_whole(
+    chunks: &mut Chunks,
+    declared: Option<u64>,
+    limit: u64,
+) -> Result<Bytes, Refusal> {
+    if declared.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default() as usize);
+    while let Some(chunk) = chunks.next().await? {
+        if (bytes.len() + chunk.len()) as u64 > limit {
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
 struct Chunks {
     body: Body,
     patience: Patience,
@@ -176,6 +209,7 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+/// Length of a body as its head states it.
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get("content-length")?.to_str().ok()?.parse().ok()
 }

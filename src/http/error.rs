@@ -38,7 +38,8 @@ impl Refusal {
         Self::new(400, message)
     }
 
-    fn code(&self) -> &'static str {
+    /// The word by which programs know the kind of refusal.
+    pub(super) fn code(&self) -> &'static str {
         match self.status {
             400 => "BAD_REQUEST",
             401 => "UNAUTHORIZED",
@@ -46,16 +47,19 @@ impl Refusal {
             404 => "NOT_FOUND",
             405 => "METHOD_NOT_ALLOWED",
             409 => "CONFLICT",
+            408 => "TIMEOUT",
             413 => "TOO_LARGE",
+            422 => "INVALID_PARAMETER",
             429 => "RATE_LIMITED",
             STATUS_QUEUE_FULL => "QUEUE_FULL",
+            501 => "NOT_IMPLEMENTED",
             503 => "UNAVAILABLE",
             507 => "DISK_FULL",
             _ => "INTERNAL_ERROR",
         }
     }
 
-    fn status_code(&self) -> StatusCode {
+    pub(super) fn status_code(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }

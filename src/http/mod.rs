@@ -5,6 +5,7 @@
 //! - [`auth`]: tokens; [`error`]: the one mapping from errors to statuses;
 //! - [`patience`]: how long a client may keep this side waiting;
 //! - [`body`], [`params`]: bodies and query strings of hostile clients;
+//! - [`sd_models`], [`sd_options`]: what the WebUI's routes ask of networks, and its options;
 //! - [`wire`]: protobuf and JSON of the queue protocol;
 //! - `routes`: one file per family of addresses.
 //!
@@ -16,10 +17,15 @@ mod error;
 mod params;
 mod patience;
 mod routes;
+mod sd_models;
+mod sd_options;
 mod server;
 mod state;
 pub mod wire;
 
 pub use routes::openapi::document as openapi_document;
+pub use sd_models::{
+    MemoryUse, NoSdModels, SdEmbedding, SdLora, SdMemory, SdModel, SdModels, SdUpscaler, SdVae,
+};
 pub use server::{ServeOptions, Server};
 pub use state::{App, AppParts};

@@ -1,7 +1,8 @@
 //! What every handler may use.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{
-    domain::{Secret, ServiceSpec, SideSettings},
+    domain::{Role, Secret, ServiceSpec, SideSettings},
     models::shelf::Shelf,
     observe::{CommitMetrics, JobMetrics},
     queue::{QueueKey, Side, Store},
@@ -26,6 +27,8 @@ use super::{
     auth::{self, Signed},
     error::Refusal,
     routes::watch::Links,
+    sd_models::SdModels,
+    sd_options::OptionStore,
 };
 
 /// Waits until a signal is given, or its giver is gone.
@@ -36,6 +39,12 @@ pub(super) async fn until(signal: &mut watch::Receiver<bool>) {
 
 /// Payload bytes that answers hold in memory at once, in MiB; more answers wait their turn.
 const ANSWER_MIB_MAX: u32 = 512;
+
+/// Bytes of request bodies that lie in memory as a whole at once, in MiB; more wait their turn.
+const UPLOAD_MIB_MAX: u32 = 512;
+
+/// How many ids of ended tasks are remembered.
+const ENDED_TASKS_MAX: usize = 64;
 
 /// Answers up to this size wait for nobody.
 const SMALL_ANSWER_BYTES_MAX: u64 = 64 * 1024;
@@ -60,6 +69,10 @@ pub struct AppParts {
     pub body_idle: Duration,
     /// Which networks are there.
     pub shelf: Shelf,
+    /// Files of the networks that make pictures.
+    pub sd_models: Arc<dyn SdModels>,
+    /// File of the WebUI's options.
+    pub sd_options: PathBuf,
 }
 
 /// Shared state of all handlers.
@@ -77,9 +90,38 @@ pub(super) struct Inner {
     pub(super) body_idle: Duration,
     pub(super) links: Links,
     pub(super) shelf: Shelf,
+    pub(super) sd: SdState,
     token: Option<Secret>,
     answers: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
+}
+
+/// What the WebUI's routes share.
+pub(super) struct SdState {
+    pub(super) models: Arc<dyn SdModels>,
+    pub(super) options: OptionStore,
+    /// Held while a task with an id of its caller's is looked for and put, so that it is put once.
+    pub(super) putting: tokio::sync::Mutex<()>,
+    /// Ids of tasks that ended lately.
+    ended: Mutex<VecDeque<String>>,
+}
+
+impl SdState {
+    /// A task has been answered.
+    pub(super) fn note_end(&self, id: &str) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.len() == ENDED_TASKS_MAX {
+            ended.pop_front();
+        }
+        ended.push_back(id.to_owned());
+    }
+
+    /// Whether a task was answered lately.
+    pub(super) fn has_ended(&self, id: &str) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().any(|known| known == id)
+    }
 }
 
 /// A service with what HTTP keeps of it.
@@ -120,8 +162,15 @@ impl App {
             body_idle: parts.body_idle,
             links: Links::default(),
             shelf: parts.shelf,
+            sd: SdState {
+                models: parts.sd_models,
+                options: OptionStore::open(parts.sd_options),
+                putting: tokio::sync::Mutex::default(),
+                ended: Mutex::default(),
+            },
             token: parts.token,
             answers: Arc::new(Semaphore::new(ANSWER_MIB_MAX as usize)),
+            uploads: Arc::new(Semaphore::new(UPLOAD_MIB_MAX as usize)),
             stopping: watch::Sender::new(false),
         }))
     }
@@ -158,6 +207,14 @@ impl App {
         })
     }
 
+    /// The service that makes pictures: the first with the engine for that.
+    pub(super) fn sd_service(&self) -> Option<&ServiceEntry> {
+        let services = self.0.order.iter();
+        services
+            .filter_map(|name| self.0.services.get(name))
+            .find(|entry| entry.spec().role == Some(Role::Sd))
+    }
+
     /// Checks the token for one service's queues.
     pub(super) fn authorize_service(
         &self,
@@ -182,16 +239,23 @@ impl App {
     /// Waits until this many payload bytes may be held in memory. Keep the permit for as long as
     /// they are. Small answers are bounded by the number of connections and need none.
     pub(super) async fn reserve_answer(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
-        if bytes <= SMALL_ANSWER_BYTES_MAX {
-            return None;
-        }
-        let mib = (bytes / crate::domain::MIB + 1).min(u64::from(ANSWER_MIB_MAX));
-        // The semaphore is never closed.
-        Arc::clone(&self.0.answers)
-            .acquire_many_owned(mib as u32)
-            .await
-            .ok()
+        reserve(&self.0.answers, bytes, ANSWER_MIB_MAX).await
     }
+
+    /// The same for the bytes of a request, which are held until it is stored. Nobody waits for an
+    /// answer's room while holding this.
+    pub(super) async fn reserve_upload(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        reserve(&self.0.uploads, bytes, UPLOAD_MIB_MAX).await
+    }
+}
+
+async fn reserve(room: &Arc<Semaphore>, bytes: u64, mib_max: u32) -> Option<OwnedSemaphorePermit> {
+    if bytes <= SMALL_ANSWER_BYTES_MAX {
+        return None;
+    }
+    let mib = (bytes / crate::domain::MIB + 1).min(u64::from(mib_max));
+    // The semaphores are never closed.
+    Arc::clone(room).acquire_many_owned(mib as u32).await.ok()
 }
 
 impl ServiceEntry {

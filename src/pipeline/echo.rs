@@ -67,12 +67,13 @@ mod tests {
     use super::*;
     use crate::{
         domain::Tags,
-        job::{CancelReason, CancelToken},
+        job::{CancelReason, CancelToken, FinishToken},
     };
 
     fn context(time: Duration) -> JobContext {
         JobContext {
             cancel: CancelToken::default(),
+            finish: FinishToken::default(),
             deadline: Instant::now() + time,
             progress: Arc::new(()),
             device: String::from("cpu"),

@@ -95,7 +95,11 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{domain::Tags, job::CancelToken, models::backend::Device};
+    use crate::{
+        domain::Tags,
+        job::{CancelToken, FinishToken},
+        models::backend::Device,
+    };
 
     fn run(role: Role, data: &'static str, tags: Tags) -> (Answer, Value) {
         let input = JobInput {
@@ -104,6 +108,7 @@ mod tests {
         };
         let context = JobContext {
             cancel: CancelToken::default(),
+            finish: FinishToken::default(),
             deadline: Instant::now() + Duration::from_secs(60),
             progress: Arc::new(()),
             device: String::from("cpu"),

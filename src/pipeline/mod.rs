@@ -5,8 +5,10 @@
 
 mod check;
 mod echo;
+mod extras;
 pub mod generate;
 mod missing;
+mod picture_text;
 mod reply;
 mod request;
 
@@ -14,7 +16,9 @@ pub use check::{
     CheckEngine, FaceSource, Judgement, Observer, PhotoReport, PhotoSource, Verdict, judge_photos,
 };
 pub use echo::EchoEngine;
+pub use extras::ExtrasEngine;
 pub use missing::{Lack, MissingModelEngine, lack_of};
+pub use picture_text::{PictureText, picture_text};
 pub use reply::{Failure, failure_answer};
 pub use request::RequestId;
 

@@ -6,7 +6,7 @@ use crate::{
     domain::{Role, ServiceSpec},
     fetch::{Fetcher, NetworkPolicy},
     models::shelf::Shelf,
-    pipeline::{CheckEngine, EchoEngine, Engine, MissingModelEngine},
+    pipeline::{CheckEngine, EchoEngine, Engine, ExtrasEngine, MissingModelEngine},
     store::{BucketFolder, Mounts, StoreError},
 };
 
@@ -64,8 +64,10 @@ impl Engines {
                 Box::new(CheckEngine::new(fetcher, Arc::new(self.shelf.clone())))
             }
             Role::Echo => Box::new(EchoEngine::new(spec.echo)),
-            Role::Train | Role::Predict | Role::Sd => {
-                Box::new(MissingModelEngine::new(role, &self.shelf))
+            Role::Train | Role::Predict => Box::new(MissingModelEngine::new(role, &self.shelf)),
+            Role::Sd => {
+                let pictures = MissingModelEngine::new(role, &self.shelf);
+                Box::new(ExtrasEngine::before(Box::new(pictures)))
             }
         })
     }

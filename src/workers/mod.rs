@@ -24,5 +24,5 @@ mod slot;
 
 pub use engines::{EngineSettings, Engines};
 pub use pool::Pool;
-pub use roster::{JobProgress, SlotStatus};
+pub use roster::{JobProgress, Preview, RunningJob, SlotStatus};
 pub use runner::{ScalingReport, Scheduler};

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     domain::{Problem, ServiceSpec},
-    job::{CancelReason, CancelToken, ProgressSink},
+    job::{CancelReason, CancelToken, Finish, FinishToken, ProgressSink},
     observe::JobMetrics,
     queue::{Attach, Clock, Closing, Detached, JobKey, Push, QueueError, QueueKey, Store},
     scheduler::{DeviceId, SlotId, SlotState},
@@ -24,7 +24,7 @@ use crate::{
 
 use super::{
     engines::Engines,
-    roster::{JobProgress, Moment, Progress, Roster, Running, SlotStatus},
+    roster::{JobProgress, Moment, Preview, Progress, Roster, Running, RunningJob, SlotStatus},
     slot::Slot,
 };
 
@@ -112,6 +112,41 @@ impl Pool {
     pub fn progress(&self, job: &JobKey) -> Option<JobProgress> {
         let roster = self.lock();
         Some(roster.running_on(job)?.progress.latest())
+    }
+
+    /// The jobs of a service that slots work on, the one that began first at the front.
+    pub fn running_of(&self, service: &str) -> Vec<RunningJob> {
+        let now = self.now();
+        let roster = self.lock();
+        let ours = roster
+            .records()
+            .filter(|record| &*record.status.service == service);
+        let mut jobs: Vec<RunningJob> = ours.filter_map(|record| record.job(now)).collect();
+        jobs.sort_by_key(|job| job.began_ms);
+        jobs
+    }
+
+    /// The latest preview of a running job, which makes more of them while somebody asks.
+    pub fn preview(&self, job: &JobKey) -> Option<Preview> {
+        self.lock().running_on(job)?.progress.look()
+    }
+
+    /// Asks a running job to leave out the rest of everything and succeed with what it has. False
+    /// when no slot works on it.
+    pub fn interrupt(&self, job: &JobKey) -> bool {
+        self.finish(job, Finish::All)
+    }
+
+    /// Asks a running job to leave out the rest of its present round. False when no slot works on
+    /// it.
+    pub fn skip(&self, job: &JobKey) -> bool {
+        self.finish(job, Finish::Round)
+    }
+
+    fn finish(&self, job: &JobKey, finish: Finish) -> bool {
+        let roster = self.lock();
+        let running = roster.running_on(job);
+        running.map(|running| running.finish.ask(finish)).is_some()
     }
 
     /// Signal given at each report of progress.
@@ -333,7 +368,7 @@ impl Pool {
         &self,
         id: SlotId,
         push: &Push,
-        cancel: &CancelToken,
+        (cancel, finish): (&CancelToken, &FinishToken),
     ) -> Arc<dyn ProgressSink> {
         let progress = Arc::new(Progress::new(Arc::clone(&self.0.reported)));
         let now = self.moment();
@@ -344,6 +379,7 @@ impl Pool {
             let running = Running {
                 push: push.clone(),
                 cancel: cancel.clone(),
+                finish: finish.clone(),
                 progress: Arc::clone(&progress),
             };
             record.begin(running, now);

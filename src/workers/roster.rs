@@ -4,15 +4,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    job::{CancelToken, ProgressSink},
+    domain::Tags,
+    job::{CancelToken, Finish, FinishToken, ProgressSink, Steps},
     queue::{JobKey, Push},
     scheduler::{DeviceId, SlotId, SlotState},
 };
@@ -24,6 +26,41 @@ pub struct JobProgress {
     pub fraction: f64,
     /// One short line.
     pub note: String,
+}
+
+/// Largest preview that is kept.
+const PREVIEW_BYTES_MAX: usize = 1 << 20;
+/// How long somebody who asked for a preview counts as looking on.
+const LOOKS_ON: Duration = Duration::from_secs(10);
+
+/// A picture of unfinished work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// Counts the previews of a job, from 1.
+    pub number: u64,
+    /// A small PNG.
+    pub png: Bytes,
+}
+
+/// A job that a slot works on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningJob {
+    /// Which one.
+    pub key: JobKey,
+    /// Tags of its request, `requestId` among them.
+    pub tags: Tags,
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: i64,
+    /// For how long it has been worked on.
+    pub worked: Duration,
+    /// How far it is.
+    pub progress: JobProgress,
+    /// Where it stands, if it works in rounds of steps.
+    pub steps: Option<Steps>,
+    /// It was asked to leave out the rest of its present round.
+    pub skipped: bool,
+    /// It was asked to leave out the rest of everything.
+    pub interrupted: bool,
 }
 
 /// A slot as `GET /api/services` shows it.
@@ -67,14 +104,24 @@ pub(super) struct Record {
 pub(super) struct Running {
     pub(super) push: Push,
     pub(super) cancel: CancelToken,
+    pub(super) finish: FinishToken,
     pub(super) progress: Arc<Progress>,
 }
 
 /// The latest progress of one job.
 #[derive(Debug)]
 pub(super) struct Progress {
-    latest: Mutex<JobProgress>,
+    latest: Mutex<Latest>,
     reported: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Latest {
+    progress: JobProgress,
+    steps: Option<Steps>,
+    preview: Option<Preview>,
+    /// When somebody last asked for a preview.
+    asked: Option<Instant>,
 }
 
 impl Progress {
@@ -86,19 +133,51 @@ impl Progress {
     }
 
     pub(super) fn latest(&self) -> JobProgress {
-        let latest = self.latest.lock();
-        latest.unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().progress.clone()
+    }
+
+    pub(super) fn steps(&self) -> Option<Steps> {
+        self.lock().steps
+    }
+
+    /// The latest preview; from now on the job makes more of them for a while.
+    pub(super) fn look(&self) -> Option<Preview> {
+        let mut latest = self.lock();
+        latest.asked = Some(Instant::now());
+        latest.preview.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Latest> {
+        // Every value in it is whole, whoever panicked.
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ProgressSink for Progress {
     fn report(&self, fraction: f64, note: &str) {
-        let latest = JobProgress {
+        self.lock().progress = JobProgress {
             fraction: fraction.clamp(0.0, 1.0),
             note: note.to_owned(),
         };
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest;
         self.reported.notify_waiters();
+    }
+
+    fn count(&self, steps: Steps) {
+        self.lock().steps = Some(steps);
+    }
+
+    fn wants_preview(&self) -> bool {
+        let asked = self.lock().asked;
+        asked.is_some_and(|asked| asked.elapsed() < LOOKS_ON)
+    }
+
+    fn preview(&self, png: Bytes) {
+        if png.len() > PREVIEW_BYTES_MAX {
+            return;
+        }
+        let mut latest = self.lock();
+        let number = latest.preview.as_ref().map_or(0, |before| before.number) + 1;
+        latest.preview = Some(Preview { number, png });
     }
 }
 
@@ -160,6 +239,25 @@ impl Roster {
 }
 
 impl Record {
+    /// The job in hand as others see it.
+    pub(super) fn job(&self, now: Duration) -> Option<RunningJob> {
+        let running = self.running.as_ref()?;
+        let finish = running.finish.asked();
+        Some(RunningJob {
+            key: JobKey {
+                service: Arc::clone(&self.status.service),
+                index: running.push.index,
+            },
+            tags: running.push.tags.clone(),
+            began_ms: self.status.since_ms,
+            worked: now.saturating_sub(self.status.since),
+            progress: running.progress.latest(),
+            steps: running.progress.steps(),
+            skipped: finish == Some(Finish::Round),
+            interrupted: finish == Some(Finish::All),
+        })
+    }
+
     /// A job begins.
     pub(super) fn begin(&mut self, running: Running, now: Moment) {
         self.status.job = Some(running.push.index);
@@ -192,5 +290,26 @@ impl Record {
             (false, false) => SlotState::Busy,
         };
         idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preview_is_wanted_by_those_who_look_and_kept_in_its_latest_form() {
+        let progress = Progress::new(Arc::default());
+        assert!(!progress.wants_preview());
+        assert_eq!(progress.look(), None);
+        assert!(progress.wants_preview());
+        progress.preview(Bytes::from_static(b"one"));
+        progress.preview(Bytes::from_static(b"two"));
+        progress.preview(Bytes::from(vec![0; PREVIEW_BYTES_MAX + 1]));
+        let two = Preview {
+            number: 2,
+            png: Bytes::from_static(b"two"),
+        };
+        assert_eq!(progress.look(), Some(two));
     }
 }

@@ -11,7 +11,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
     domain::{Problem, ServiceSpec},
-    job::{CancelReason, CancelToken, JobContext},
+    job::{CancelReason, CancelToken, FinishToken, JobContext},
     pipeline::{Answer, Engine, Failure, JobInput, failure_answer},
     queue::{BLOB_THRESHOLD_BYTES, Finish, Payload, Push, QueueError, Store},
     scheduler::SlotId,
@@ -75,8 +75,8 @@ impl Slot {
     }
 
     fn work(&self, engine: &mut dyn Engine, push: &Push) -> Ended {
-        let cancel = CancelToken::default();
-        let progress = self.pool.slot_begins(self.id, push, &cancel);
+        let (cancel, finish) = (CancelToken::default(), FinishToken::default());
+        let progress = self.pool.slot_begins(self.id, push, (&cancel, &finish));
         let started = Instant::now();
         let deadline = started + self.spec.keepalive;
         let watch = watch_deadline(
@@ -88,6 +88,7 @@ impl Slot {
         let watch = self.runtime.spawn(watch);
         let context = JobContext {
             cancel: cancel.clone(),
+            finish,
             deadline,
             progress,
             device: self.device.clone(),

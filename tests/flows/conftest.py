@@ -6,6 +6,7 @@ import signal
 import pytest
 
 import samples
+import webui
 from photog_process import Photog
 from services import echo_job, echo_service, queue_service
 
@@ -59,7 +60,7 @@ def start(tmp_path_factory):
     """Starts servers that live as long as the test: `start(service, ..., environment={...})`.
 
     With `models=True` the real networks lie in the data folder; without the test data the test is
-    then skipped.
+    then skipped. With `pictures=True` the small networks that make pictures lie there.
     """
     yield from _starter(tmp_path_factory)
 
@@ -67,10 +68,12 @@ def start(tmp_path_factory):
 def _starter(tmp_path_factory):
     mine = []
 
-    def start(*services, environment=None, models=False):
+    def start(*services, environment=None, models=False, pictures=False):
         server = Photog(tmp_path_factory.mktemp("photog"), services, environment)
         if models:
             samples.install_models(server.data_folder)
+        if pictures:
+            webui.install_networks(server.data_folder)
         mine.append(server)
         _servers.append(server)
         return server.start()

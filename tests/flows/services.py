@@ -28,3 +28,19 @@ def echo_service(name="echo_async", kind="Async", milliseconds=20, keepalive=600
 def echo_job(**changes):
     """The same engine as a Scalable Job."""
     return echo_service("echo_job", "ScalableJob", **changes)
+
+
+def picture_service(name="photog_sd", keepalive=600_000, **queue):
+    """A service that makes pictures, for the WebUI's routes."""
+    settings = {"max_delivery": 1}
+    settings.update(queue)
+    return {
+        "metadata": {
+            "name": name,
+            "type": "Async",
+            "instance": 1,
+            "rpc": {"keepalive": keepalive, "worker_threads": 1},
+            "photog_role": "sd",
+        },
+        "queue": settings,
+    }

@@ -263,7 +263,7 @@ fn read_cursor(text: &str) -> Option<(i64, Arc<str>, u64)> {
     Some((created.parse().ok()?, service.into(), index.parse().ok()?))
 }
 
-fn read_key(text: &str) -> Result<JobKey, Refusal> {
+pub(super) fn read_key(text: &str) -> Result<JobKey, Refusal> {
     let parts = text
         .rsplit_once('-')
         .and_then(|(service, index)| Some((service, index.parse().ok()?)));

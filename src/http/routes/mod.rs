@@ -6,6 +6,7 @@ pub(super) mod jobs;
 pub(super) mod metrics;
 pub mod openapi;
 pub(super) mod queue;
+pub(super) mod sdapi;
 pub(super) mod services;
 pub(super) mod watch;
 
@@ -19,7 +20,7 @@ use super::{
     state::App,
 };
 
-/// Every route. `tests/http_openapi.rs` holds this list against the OpenAPI document.
+/// Every route. `tests/openapi.rs` holds this list against the OpenAPI document.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/api/predict/{service}", any(queue::source))
@@ -40,6 +41,7 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::scrape))
         .route("/openapi.json", get(openapi::serve))
+        .merge(sdapi::routes())
         .fallback(not_found)
         .with_state(app)
 }

@@ -3,23 +3,40 @@
 use axum::Json;
 use utoipa::OpenApi as _;
 
-use super::{events, health, jobs, metrics, services};
+use super::{
+    events, health, jobs, metrics,
+    sdapi::{files, lists, make, options, picture, progress, refused},
+    services,
+};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "photog",
-        description = "A self-hosted AI-portrait studio: durable queues with the EAS protocol, and what an operator needs. With a token configured, send it in the header `Authorization`, as it is or as `Bearer <token>`."
+        description = "A self-hosted AI-portrait studio: durable queues with the EAS protocol, and what an operator needs. With a token configured, send it in the header `Authorization`, as it is, as `Bearer <token>`, or as the password of `Basic`."
     ),
     paths(
         put, get, commit, delete, put_path, put_sink, get_sink, commit_sink, delete_sink,
         services::list, jobs::list, jobs::one, jobs::cancel, jobs::retry, events::stream,
-        health::alive, health::ready, metrics::scrape, serve
+        health::alive, health::ready, metrics::scrape, serve,
+        make::txt2img, make::img2img, make::extra_single_image, make::extra_batch_images,
+        picture::info, progress::progress, progress::task_progress, progress::interrupt,
+        progress::skip, options::all, options::set, options::flags, lists::samplers,
+        lists::schedulers, lists::upscalers, lists::latent_upscale_modes, lists::checkpoints,
+        lists::vaes, lists::loras, lists::embeddings, lists::hypernetworks,
+        lists::face_restorers, lists::realesrgan_models, lists::prompt_styles, lists::artists,
+        lists::artist_categories, lists::scripts, lists::script_info, lists::extensions,
+        files::memory, files::refresh_checkpoints, files::refresh_vae, files::refresh_loras,
+        files::unload_checkpoint, files::reload_checkpoint, refused::interrogate,
+        refused::create_embedding, refused::create_hypernetwork, refused::train_embedding,
+        refused::train_hypernetwork, refused::server_kill, refused::server_restart,
+        refused::server_stop
     ),
     tags(
         (name = "queue", description = "The EAS queue protocol"),
         (name = "services", description = "What runs"),
         (name = "jobs", description = "What is worked on"),
+        (name = "webui", description = "The API of the WebUI"),
         (name = "operation", description = "Probes, metrics, this document")
     )
 )]

@@ -1,6 +1,6 @@
 //! The EAS queue protocol: input and sink queue of a service.
 
-mod answer;
+pub(super) mod answer;
 mod attributes;
 
 use std::time::Duration;

@@ -18,7 +18,7 @@ use crate::{
     domain::{Problem, Tags},
     fetch::NetworkPolicy,
     imaging::{RgbImage, samples},
-    job::{CancelReason, CancelToken, ProgressSink},
+    job::{CancelReason, CancelToken, FinishToken, ProgressSink},
     models::{
         catalog::{Catalog, Role},
         face::{Bounds, Embedding, Face, Pose},
@@ -33,6 +33,7 @@ fn fetcher() -> Fetcher {
 fn context() -> JobContext {
     JobContext {
         cancel: CancelToken::default(),
+        finish: FinishToken::default(),
         deadline: Instant::now() + Duration::from_secs(600),
         progress: Arc::new(()),
         device: String::from("cpu"),

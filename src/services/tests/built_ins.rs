@@ -1,4 +1,4 @@
-//! The three services that are built in.
+//! The four services that are built in.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -10,12 +10,12 @@ use crate::{
     services::{built_in, check_set},
 };
 
-fn services() -> [Service; 3] {
+fn services() -> [Service; 4] {
     built_in().map(|text| load(text, &ROOMY).unwrap())
 }
 
 #[test]
-fn the_three_services_load_and_have_the_roles_of_their_images() {
+fn the_four_services_load_and_have_the_roles_of_their_images() {
     let services = services();
     let found: Vec<_> = services
         .iter()
@@ -37,13 +37,14 @@ fn the_three_services_load_and_have_the_roles_of_their_images() {
                 ServiceKind::ScalableJob,
                 Some(Role::Predict)
             ),
+            ("photog_sd", ServiceKind::Async, Some(Role::Sd)),
         ]
     );
     assert_eq!(check_set(&services), Ok(()));
 }
 
 #[test]
-fn all_three_share_one_mount_and_the_same_queue_rules() {
+fn all_share_one_mount_and_the_same_queue_rules() {
     for Service { spec, warnings, .. } in services() {
         let mount = Mount {
             mount_path: String::from("/photog_oss"),
@@ -55,8 +56,14 @@ fn all_three_share_one_mount_and_the_same_queue_rules() {
         assert_eq!(spec.keepalive, Duration::from_hours(1));
         assert_eq!(spec.worker_threads, 1);
         assert_eq!(spec.queue.max_delivery, 1);
-        assert_eq!(spec.queue.source.max_payload_bytes, 20480 * KIB);
-        assert_eq!(spec.queue.sink.max_payload_bytes, 20480 * KIB);
+        // A batch of pictures is larger than one portrait.
+        let payload_kib = if spec.role == Some(Role::Sd) {
+            65536
+        } else {
+            20480
+        };
+        assert_eq!(spec.queue.source.max_payload_bytes, payload_kib * KIB);
+        assert_eq!(spec.queue.sink.max_payload_bytes, payload_kib * KIB);
         assert_eq!(
             spec.queue.source.max_bytes + spec.queue.sink.max_bytes,
             64000 * MIB
@@ -67,9 +74,10 @@ fn all_three_share_one_mount_and_the_same_queue_rules() {
 
 #[test]
 fn they_scale_as_their_page_says() {
-    let [check, train, predict] = services();
+    let [check, train, predict, sd] = services();
     assert_eq!((check.spec.scaling.min, check.spec.scaling.max), (1, 1));
     assert!(check.spec.scaling.strategies.is_empty());
+    assert_eq!((sd.spec.scaling.min, sd.spec.scaling.max), (1, 1));
 
     assert_eq!((train.spec.scaling.min, train.spec.scaling.max), (1, 5));
     assert_eq!(train.spec.scaling.scale_down_window, Duration::from_mins(1));
@@ -97,11 +105,11 @@ fn they_scale_as_their_page_says() {
 
 #[test]
 fn the_start_line_of_the_diffusion_container_names_the_model_folder() {
-    let [_, _, predict] = services();
-    assert_eq!(
-        predict.spec.webui_data_dir.as_deref(),
-        Some("/photog_oss/webui")
-    );
+    let [_, _, predict, sd] = services();
+    for service in [&predict, &sd] {
+        let folder = service.spec.webui_data_dir.as_deref();
+        assert_eq!(folder, Some("/photog_oss/webui"));
+    }
     for (option, class) in [
         ("--data-dir", Class::Honour),
         ("--no-hashing", Class::Honour),
@@ -133,7 +141,7 @@ fn what_is_given_is_returned_unchanged_but_for_secrets() {
 
 #[test]
 fn the_view_has_the_members_that_the_page_reads() {
-    let [_, _, predict] = services();
+    let [_, _, predict, _] = services();
     let view = serde_json::to_value(predict.view()).unwrap();
     assert_eq!(view["name"], "photog_pre_pmml");
     assert_eq!(view["role"], "predict");

@@ -64,7 +64,7 @@ pub(super) async fn entries(
 }
 
 /// Bytes that keep their room in memory for as long as they live.
-fn held(bytes: Bytes, room: Option<OwnedSemaphorePermit>) -> Bytes {
+pub(in crate::http::routes) fn held(bytes: Bytes, room: Option<OwnedSemaphorePermit>) -> Bytes {
     struct Held {
         bytes: Bytes,
         _room: OwnedSemaphorePermit,

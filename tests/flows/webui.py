@@ -1,0 +1,38 @@
+"""The unmodified WebUI client against the running program, and the small networks that it uses."""
+
+import pathlib
+import shutil
+
+import webuiapi
+
+from photog_process import TOKEN
+
+FIXTURES = pathlib.Path(__file__).parent.parent / "reference" / "fixtures" / "diffusion"
+# Below the root of the model folders, as the WebUI lays them out.
+PLACES = {
+    "tiny_single.safetensors": ["models/Stable-diffusion/tiny_single.safetensors",
+                                "models/Stable-diffusion/tiny_other.safetensors"],
+    "tiny_lora_kohya.safetensors": ["models/Lora/tiny_lora_kohya.safetensors"],
+    "tiny_controlnet": ["models/ControlNet/tiny_controlnet"],
+    "tiny_embedding_webui.safetensors": ["embeddings/tiny_embedding.safetensors"],
+}
+# Small enough for a processor, large enough for the networks.
+SMALL = {"width": 64, "height": 64, "steps": 2}
+
+
+def install_networks(data_folder):
+    """Puts the small networks of the test data where the program looks for them."""
+    for name, places in PLACES.items():
+        for place in places:
+            target = data_folder / "webui" / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = FIXTURES / name
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copyfile(source, target)
+
+
+def client(server, token=TOKEN):
+    """A client of this server, which sends the token as the password of its user."""
+    return webuiapi.WebUIApi(host=server.host, port=server.port, username="anna", password=token)
