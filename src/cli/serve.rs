@@ -2,7 +2,13 @@
 
 mod manager;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, builder::TypedValueParser as _};
@@ -16,8 +22,12 @@ use tokio::{
 use crate::{
     config::{Config, Settings},
     domain::{Secret, ServiceSpec},
-    http::{App, AppParts, NoSdModels, ServeOptions, Server},
-    models::{self, shelf::Shelf},
+    http::{App, AppParts, ServeOptions, Server},
+    models::{
+        self,
+        diffusion::{NetworkLoader, Networks, Setting},
+        shelf::Shelf,
+    },
     observe::{CommitMetrics, JobMetrics, notify_manager},
     pipeline::lack_of,
     queue::{QueueError, Store, StoreOptions, SystemClock},
@@ -90,6 +100,18 @@ pub fn run(args: &ServeArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     // Reading a file for a client that has gone is nothing to wait for.
     runtime.shutdown_timeout(CUT_OFF_MAX);
     ended
+}
+
+/// The networks that make pictures, with a limit to what stays loaded.
+fn networks(config: &Config, folder: &Path, device: models::backend::Device) -> Networks {
+    let memory = rustix::system::sysinfo();
+    let half = memory.totalram as u64 * u64::from(memory.mem_unit) / 2;
+    let limit = config.models_memory_bytes.unwrap_or(match device {
+        models::backend::Device::Cpu => half,
+        // What does not fit is found when it is loaded, and then the unused make room.
+        models::backend::Device::Cuda(_) => u64::MAX,
+    });
+    Networks::new(folder, NetworkLoader::new(Setting::new(device)), limit)
 }
 
 /// Everything that runs in `photog serve`.
@@ -171,6 +193,7 @@ impl Appliance {
             .collect();
         let device = device::choose(config.device).map_err(anyhow::Error::msg)?;
         let shelf = Shelf::new(folder.root(), device);
+        let networks = networks(config, folder.root(), device);
         let (changed, commits, jobs) = (
             Arc::new(Notify::new()),
             CommitMetrics::default(),
@@ -188,6 +211,7 @@ impl Appliance {
         )?;
         let settings = EngineSettings {
             shelf: shelf.clone(),
+            networks: networks.clone(),
             data_root: folder.root().to_owned(),
             buckets: config.buckets.clone(),
             network: config.network.clone(),
@@ -218,7 +242,7 @@ impl Appliance {
             jobs,
             body_idle: config.body_timeout,
             shelf,
-            sd_models: Arc::new(NoSdModels),
+            sd_models: Arc::new(networks),
             sd_options: folder.webui().join("options.json"),
         });
         let stop_limit = config.stop_limit.unwrap_or(longest);

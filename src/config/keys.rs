@@ -75,6 +75,13 @@ pub const KEYS: &[Key] = &[
         "most slots of all services on the device; 0 is no limit of its own",
     ),
     key(
+        "models_memory_mib",
+        Kind::Whole(0, 1 << 30),
+        "0",
+        "memory that models may hold before the longest unused are dropped, in MiB; 0 is half of the \
+         machine's memory on the CPU, and on a GPU as much as it has",
+    ),
+    key(
         "allow_private_networks",
         Kind::Flag,
         "false",

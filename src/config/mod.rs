@@ -91,6 +91,8 @@ pub struct Config {
     pub device: DeviceChoice,
     /// Most slots on the device.
     pub device_slots: Option<u32>,
+    /// Memory that models may hold, in bytes.
+    pub models_memory_bytes: Option<u64>,
     /// Which hosts pictures are fetched from.
     pub network: NetworkPolicy,
     /// Most payload bytes of one service's queues.
@@ -180,6 +182,8 @@ impl Settings {
                 .map(|text| Self::bucket(text))
                 .collect::<Result<_, _>>()?,
             device: self.device()?,
+            models_memory_bytes: Some(mib("models_memory_mib")?)
+                .filter(|bytes| *bytes > 0),
             device_slots: Some(self.whole("device_slots")? as u32).filter(|slots| *slots > 0),
             network: NetworkPolicy {
                 allow_private_networks: self.text("allow_private_networks") == "true",

@@ -25,7 +25,7 @@ pub mod wire;
 
 pub use routes::openapi::document as openapi_document;
 pub use sd_models::{
-    MemoryUse, NoSdModels, SdEmbedding, SdLora, SdMemory, SdModel, SdModels, SdUpscaler, SdVae,
+    MemoryUse, SdEmbedding, SdLora, SdMemory, SdModel, SdModels, SdUpscaler, SdVae,
 };
 pub use server::{ServeOptions, Server};
 pub use state::{App, AppParts};

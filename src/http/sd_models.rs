@@ -1,6 +1,11 @@
 //! What the WebUI's routes ask of the files of networks: which there are, and to let go of them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::models::{
+    diffusion::Networks,
+    library::{Kind, Listed},
+};
 
 /// The files of networks, as the WebUI lists them. Every call may read files and so may block.
 pub trait SdModels: Send + Sync {
@@ -110,40 +115,95 @@ pub struct MemoryUse {
     pub total: u64,
 }
 
-/// No files at all.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoSdModels;
-
-impl SdModels for NoSdModels {
+impl SdModels for Networks {
     fn checkpoints(&self) -> Vec<SdModel> {
-        Vec::new()
+        let listed = self.list(Kind::Checkpoint);
+        listed.iter().map(|listed| model(self, listed)).collect()
     }
 
     fn vaes(&self) -> Vec<SdVae> {
-        Vec::new()
+        let vae = |listed: Listed| SdVae {
+            model_name: listed.file_name.clone(),
+            filename: listed.path.display().to_string(),
+        };
+        self.list(Kind::Vae).into_iter().map(vae).collect()
     }
 
     fn loras(&self) -> Vec<SdLora> {
-        Vec::new()
+        let lora = |listed: Listed| {
+            // A file that cannot be opened is listed too, so that its error is seen when it is used.
+            let metadata = self
+                .lora(&listed)
+                .map(|file| file.metadata().clone())
+                .unwrap_or_default();
+            let alias = metadata.get("ss_output_name").unwrap_or(&listed.name);
+            SdLora {
+                name: listed.name.clone(),
+                alias: alias.clone(),
+                path: listed.path.display().to_string(),
+                metadata: json!(metadata),
+            }
+        };
+        self.list(Kind::Lora).into_iter().map(lora).collect()
     }
 
     fn embeddings(&self) -> Vec<SdEmbedding> {
-        Vec::new()
+        let embedding = |listed: Listed| {
+            let vectors = self.embedding(&listed).ok()?;
+            Some(SdEmbedding {
+                name: listed.name,
+                shape: vectors.width,
+                vectors: vectors.count,
+                fits: true,
+            })
+        };
+        let listed = self.list(Kind::Embedding);
+        listed.into_iter().filter_map(embedding).collect()
     }
 
     fn upscalers(&self) -> Vec<SdUpscaler> {
+        // Those of this version compute without a network.
         Vec::new()
     }
 
-    fn find_checkpoint(&self, _text: &str) -> Option<SdModel> {
-        None
+    fn find_checkpoint(&self, text: &str) -> Option<SdModel> {
+        let found = Networks::find_checkpoint(self, Some(text)).ok()?;
+        Some(model(self, &found.listed))
     }
 
-    fn refresh(&self) {}
+    fn refresh(&self) {
+        // Folders are read whenever they are asked for.
+    }
 
-    fn unload(&self) {}
+    fn unload(&self) {
+        Networks::unload(self, None);
+    }
 
     fn memory(&self) -> SdMemory {
-        SdMemory::default()
+        let machine = rustix::system::sysinfo();
+        let unit = u64::from(machine.mem_unit);
+        let [total, free] = [machine.totalram, machine.freeram].map(|count| count as u64 * unit);
+        let held = self.loaded().iter().map(|loaded| loaded.bytes).sum();
+        SdMemory {
+            ram: Some(MemoryUse {
+                free,
+                used: total.saturating_sub(free),
+                total,
+            }),
+            device: None,
+            networks: Some((held, held)),
+        }
+    }
+}
+
+fn model(networks: &Networks, listed: &Listed) -> SdModel {
+    let hash = networks.known_sha256(listed);
+    SdModel {
+        title: listed.title(hash.as_ref()),
+        model_name: listed.name.clone(),
+        hash: hash.as_ref().map(|hash| hash.short().to_string()),
+        sha256: hash.as_ref().map(ToString::to_string),
+        filename: listed.path.display().to_string(),
+        config: None,
     }
 }

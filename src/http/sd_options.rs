@@ -180,13 +180,20 @@ fn defaults() -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::sd_models::{NoSdModels, SdEmbedding, SdLora, SdMemory, SdUpscaler, SdVae};
+    use crate::http::sd_models::{SdEmbedding, SdLora, SdMemory, SdUpscaler, SdVae};
 
-    /// One checkpoint, `a.safetensors [0123456789]`.
-    struct One;
+    /// One checkpoint, `a.safetensors [0123456789]`, as long as it is there.
+    struct Stock {
+        has_one: bool,
+    }
 
-    impl SdModels for One {
+    const ONE: Stock = Stock { has_one: true };
+
+    impl SdModels for Stock {
         fn checkpoints(&self) -> Vec<SdModel> {
+            if !self.has_one {
+                return Vec::new();
+            }
             vec![SdModel {
                 title: String::from("a.safetensors [0123456789]"),
                 model_name: String::from("a"),
@@ -215,7 +222,7 @@ mod tests {
 
         fn find_checkpoint(&self, text: &str) -> Option<SdModel> {
             let known = ["a", "a.safetensors", "a.safetensors [0123456789]"];
-            known.contains(&text).then(|| self.checkpoints().remove(0))
+            known.contains(&text).then(|| self.checkpoints().pop())?
         }
 
         fn refresh(&self) {}
@@ -237,16 +244,16 @@ mod tests {
         let path = folder.path().join("webui/options.json");
         let store = OptionStore::open(path.clone());
         let given = json!({"sd_model_checkpoint": "a", "CLIP_stop_at_last_layers": 2, "mine": [1]});
-        store.set(options(&given), &One).unwrap();
+        store.set(options(&given), &ONE).unwrap();
         for store in [store, OptionStore::open(path)] {
-            let all = store.all(&One);
+            let all = store.all(&ONE);
             assert_eq!(all["sd_model_checkpoint"], "a.safetensors [0123456789]");
             assert_eq!(all["sd_checkpoint_hash"], "0123456789abcdef");
             assert_eq!(all["CLIP_stop_at_last_layers"], 2);
             assert_eq!(all["mine"], json!([1]));
             assert_eq!(all["samples_format"], "png");
             // A checkpoint that has gone is not named any more.
-            assert_eq!(store.all(&NoSdModels)["sd_model_checkpoint"], Value::Null);
+            assert_eq!(store.all(&Stock { has_one: false })["sd_model_checkpoint"], Value::Null);
         }
     }
 
@@ -262,17 +269,17 @@ mod tests {
             json!({"jpeg_quality": 90, "mine": long}),
             json!({"jpeg_quality": 90, long: 1}),
         ] {
-            assert!(store.set(options(&refused), &One).is_err());
-            assert_eq!(store.all(&One)["jpeg_quality"], 80);
+            assert!(store.set(options(&refused), &ONE).is_err());
+            assert_eq!(store.all(&ONE)["jpeg_quality"], 80);
         }
         store
-            .set(options(&json!({"jpeg_quality": 90.0})), &One)
+            .set(options(&json!({"jpeg_quality": 90.0})), &ONE)
             .unwrap();
-        assert_eq!(store.all(&One)["jpeg_quality"], 90.0);
+        assert_eq!(store.all(&ONE)["jpeg_quality"], 90.0);
         store
-            .set(options(&json!({"jpeg_quality": null})), &One)
+            .set(options(&json!({"jpeg_quality": null})), &ONE)
             .unwrap();
-        assert_eq!(store.all(&One)["jpeg_quality"], 80);
+        assert_eq!(store.all(&ONE)["jpeg_quality"], 80);
     }
 
     #[test]
@@ -280,6 +287,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("options.json");
         std::fs::write(&path, "[").unwrap();
-        assert_eq!(OptionStore::open(path).all(&One)["jpeg_quality"], 80);
+        assert_eq!(OptionStore::open(path).all(&ONE)["jpeg_quality"], 80);
     }
 }

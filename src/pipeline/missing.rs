@@ -9,7 +9,7 @@ use super::{Answer, Engine, JobInput, reply::Failure, request};
 use crate::{
     domain::{Problem, Role},
     job::JobContext,
-    models::{catalog, shelf::Shelf},
+    models::{catalog, library, shelf::Shelf},
 };
 
 /// Where a base checkpoint has to lie, below the data folder.
@@ -50,7 +50,8 @@ pub fn lack_of(role: Role, shelf: &Shelf) -> Option<Lack> {
         Role::Echo => return None,
         Role::Check => return lack_of_check(shelf),
         Role::Train => "training a person",
-        Role::Predict | Role::Sd => "making a portrait",
+        Role::Predict => "making a portrait",
+        Role::Sd => return lack_of_pictures(shelf),
     };
     Some(Lack {
         able: false,
@@ -58,6 +59,17 @@ pub fn lack_of(role: Role, shelf: &Shelf) -> Option<Lack> {
             "{purpose} needs a base model, and there is no `.safetensors` file in \
              `{BASE_MODEL_FOLDER}` of the data folder; this version of photog has no \
              engine for it yet, so the request cannot succeed"
+        ),
+    })
+}
+
+fn lack_of_pictures(shelf: &Shelf) -> Option<Lack> {
+    let is_there = !library::listed(shelf.folder(), library::Kind::Checkpoint).is_empty();
+    (!is_there).then(|| Lack {
+        able: false,
+        text: format!(
+            "making pictures needs a checkpoint of Stable Diffusion 1.x; put its `.safetensors` file, \
+             or its folder as diffusers has it, into `{BASE_MODEL_FOLDER}` of the data folder"
         ),
     })
 }

@@ -5,16 +5,21 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use crate::{
     domain::{Role, ServiceSpec},
     fetch::{Fetcher, NetworkPolicy},
-    models::shelf::Shelf,
-    pipeline::{CheckEngine, EchoEngine, Engine, ExtrasEngine, MissingModelEngine},
-    store::{BucketFolder, Mounts, StoreError},
+    models::{diffusion::Networks, shelf::Shelf},
+    pipeline::{
+        CheckEngine, EchoEngine, Engine, ExtrasEngine, MissingModelEngine,
+        generate::{GenerateEngine, Keep},
+    },
+    store::{BucketFolder, Mounts, StoreError, write_atomic},
 };
 
 /// What engines need from the configuration.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
-    /// The networks.
+    /// The networks for faces.
     pub shelf: Shelf,
+    /// The networks that make pictures.
+    pub networks: Networks,
     /// Folder below which buckets lie that have no folder of their own.
     pub data_root: PathBuf,
     /// Local folders of buckets.
@@ -28,6 +33,8 @@ pub struct EngineSettings {
 pub struct Engines {
     fetchers: Arc<HashMap<String, Fetcher>>,
     shelf: Shelf,
+    networks: Arc<Networks>,
+    outputs: PathBuf,
 }
 
 impl Engines {
@@ -47,6 +54,8 @@ impl Engines {
         Ok(Self {
             fetchers: Arc::new(fetchers),
             shelf: settings.shelf.clone(),
+            networks: Arc::new(settings.networks.clone()),
+            outputs: settings.data_root.join("outputs"),
         })
     }
 
@@ -66,9 +75,21 @@ impl Engines {
             Role::Echo => Box::new(EchoEngine::new(spec.echo)),
             Role::Train | Role::Predict => Box::new(MissingModelEngine::new(role, &self.shelf)),
             Role::Sd => {
-                let pictures = MissingModelEngine::new(role, &self.shelf);
+                let pictures = GenerateEngine::new(Arc::clone(&self.networks));
+                let pictures = pictures.keeping(keep_in(self.outputs.clone()));
                 Box::new(ExtrasEngine::before(Box::new(pictures)))
             }
         })
     }
+}
+
+/// Keeps pictures in a folder, by the time and their seeds.
+fn keep_in(folder: PathBuf) -> Keep {
+    Arc::new(move |seed, file| {
+        let name = format!("{}-{seed}.png", uuid::Uuid::now_v7());
+        std::fs::create_dir_all(&folder)
+            .map_err(StoreError::from)
+            .and_then(|()| write_atomic(&folder.join(name), file))
+            .map_err(|error| format!("a picture was not kept on the server: {error}"))
+    })
 }

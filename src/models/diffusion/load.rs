@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::guard::is_lack_of_memory;
 use super::{DiffusionError, Guide, Painter, Previewer, Setting};
-use crate::models::library::{Kind, Loader, Notice};
+use crate::models::library::{Kind, Library, Loader, Notice};
 use crate::models::weights::Files;
 
 /// Opens model files for one device.
@@ -12,6 +12,9 @@ use crate::models::weights::Files;
 pub struct NetworkLoader {
     setting: Setting,
 }
+
+/// The models of a data folder on one device.
+pub type Networks = Library<NetworkLoader>;
 
 impl NetworkLoader {
     /// For a device.

@@ -31,7 +31,7 @@ pub use control::{Control, ControlMode, Guide};
 pub use embedding::Vectors;
 pub use error::DiffusionError;
 pub use job::{Flow, Job, Latents, Mask, Prompted, Stage, Text, Watch};
-pub use load::NetworkLoader;
+pub use load::{NetworkLoader, Networks};
 pub use lora::LoraUse;
 pub use painter::{Painter, Setting};
 pub use preview::Previewer;

@@ -47,6 +47,11 @@ const LIGHT_BYTES_MAX: u64 = 256 << 20;
 /// Most networks that stay loaded.
 const HEAVY_MAX: usize = 64;
 
+/// The models of a kind in a data folder, by their names, capitals or not. Opens none of them.
+pub fn listed(data_folder: &Path, kind: Kind) -> Vec<Listed> {
+    scan::scan(data_folder, kind).files
+}
+
 /// The models of a data folder. Clones share what is loaded.
 pub struct Library<L: Loader>(Arc<Inner<L>>);
 

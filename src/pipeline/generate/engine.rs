@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde_json::Value;
 
-use super::{GenerateError, GenerateTask, artist::Artist, generate, progress::Board};
+use super::{GenerateError, GenerateTask, artist::Artist, generate, progress::OfJob};
 use crate::{
     domain::Problem,
     job::JobContext,
@@ -24,16 +24,14 @@ pub type Keep = Arc<dyn Fn(i64, &[u8]) -> Result<(), String> + Send + Sync>;
 /// Makes pictures, one request after another.
 pub struct GenerateEngine<A> {
     artist: Arc<A>,
-    board: Board,
     keep: Option<Keep>,
 }
 
 impl<A: Artist> GenerateEngine<A> {
-    /// An engine whose work is seen on a board.
-    pub fn new(artist: Arc<A>, board: Board) -> Self {
+    /// An engine with these networks.
+    pub fn new(artist: Arc<A>) -> Self {
         Self {
             artist,
-            board,
             keep: None,
         }
     }
@@ -47,14 +45,10 @@ impl<A: Artist> GenerateEngine<A> {
     fn make(
         &self,
         task: &GenerateTask,
-        request_id: &RequestId,
         context: &JobContext,
     ) -> Result<Vec<u8>, GenerateError> {
         context.checkpoint().map_err(GenerateError::Stopped)?;
-        let id = task.id().map_or_else(|| name_of(request_id), str::to_owned);
-        let mut entered = self.board.enter(id, context);
-        let mut made = generate(task, &*self.artist, &mut entered)?;
-        drop(entered);
+        let mut made = generate(task, &*self.artist, &mut OfJob::new(context))?;
         let files = made.files()?;
         if made.saves_pictures {
             self.save(&mut made.info, &files);
@@ -82,13 +76,6 @@ impl<A: Artist> GenerateEngine<A> {
     }
 }
 
-fn name_of(id: &RequestId) -> String {
-    match id {
-        RequestId::Integer(number) => number.to_string(),
-        RequestId::Text(text) => text.clone(),
-    }
-}
-
 impl<A: Artist> Engine for GenerateEngine<A> {
     fn run(&mut self, input: &JobInput, context: &JobContext) -> Answer {
         let started = Instant::now();
@@ -105,7 +92,7 @@ impl<A: Artist> Engine for GenerateEngine<A> {
         let task = serde_json::from_value::<GenerateTask>(Value::Object(members));
         let made = task
             .map_err(|error| GenerateError::Form(error.to_string()))
-            .and_then(|task| self.make(&task, &request_id, context));
+            .and_then(|task| self.make(&task, context));
         match made {
             Ok(body) => Answer::ok(body),
             Err(error) => {

@@ -47,7 +47,7 @@ pub use hints::{Module, Preparation, ResizeMode, hint, mosaic};
 pub use hires::{HiresRequest, Target, UPSCALERS, Upscaler};
 pub use latents::Interpolation;
 pub use options::Options;
-pub use progress::{Audience, Board, Progress, Running, Wish};
+pub use progress::{Audience, Progress, Wish};
 pub use request::{Common, Content, ImageToImage, Passes, TextToImage, Unit};
 
 use artist::{Artist, ArtistError};

@@ -9,7 +9,7 @@ use crate::{
     imaging::RgbImage,
     models::{
         clip::tokenizer::Tokenizer,
-        diffusion::{self, DiffusionError, Guide, NetworkLoader},
+        diffusion::{self, DiffusionError, Guide, Networks},
         library::{self, Library, Listed, LoadError},
         prompt::{Chunk, Emphasis},
         sampling::Schedule,
@@ -53,7 +53,7 @@ impl From<Kind> for library::Kind {
 }
 
 /// The LoRA that was given this name when it was trained (`ss_output_name`).
-fn named_inside(library: &Library<NetworkLoader>, name: &str) -> Option<Listed> {
+fn named_inside(library: &Networks, name: &str) -> Option<Listed> {
     Library::list(library, library::Kind::Lora)
         .into_iter()
         .find(|listed| {
@@ -62,7 +62,7 @@ fn named_inside(library: &Library<NetworkLoader>, name: &str) -> Option<Listed> 
         })
 }
 
-impl Artist for Library<NetworkLoader> {
+impl Artist for Networks {
     type File = Listed;
     type Guide = Guide;
     type Lora = Container;
@@ -97,7 +97,15 @@ impl Artist for Library<NetworkLoader> {
         checkpoint: &Listed,
         vae: Option<&Listed>,
     ) -> Result<Arc<diffusion::Painter>, ArtistError> {
-        Ok(Library::painter(self, checkpoint, vae)?)
+        let painter = Library::painter(self, checkpoint, vae)?;
+        // Results name the hash of what made them; it is computed once. Without it they have none.
+        let _ = self.sha256(checkpoint, &mut || false);
+        let previewer = self.preview_file().map(|file| self.previewer(&file));
+        // A preview without its network is a coarser one.
+        Ok(match previewer.and_then(Result::ok) {
+            Some(previewer) => Arc::new(painter.with_previewer(Some(previewer))),
+            None => painter,
+        })
     }
 
     fn guide(&self, file: &Listed) -> Result<Arc<Guide>, ArtistError> {

@@ -2,21 +2,18 @@
 //!
 //! Each pass of a sampler is a job of its own, as in the web UI: a request for three batches with a second
 //! pass has six. A caller that listens is an [`Audience`]; it hears of each step and says whether the work
-//! goes on. [`Board`] is where those look who do not stand beside the work: it lists what runs, and takes
-//! wishes.
-
-mod board;
-
-pub use board::{Board, Running};
+//! goes on. The audience of a job is its context ([`OfJob`]).
 
 use super::artist::{Flow, Stage, Watch};
 use crate::{
-    imaging::{Kernel, RgbImage, resize},
-    job::CancelReason,
+    imaging::{Kernel, RgbImage, png_text::write_png, resize},
+    job::{self, CancelReason, Finish, JobContext},
 };
 
 /// Longest side of a preview, in pixels.
 const PREVIEW_SIDE_MAX: u32 = 512;
+/// Steps from one preview to the next, while somebody looks on.
+const PREVIEW_EVERY_STEPS: usize = 3;
 /// The parts of a pass that encoding and sampling take; decoding takes the rest.
 const ENCODED: f64 = 0.05;
 const SAMPLED: f64 = 0.95;
@@ -69,6 +66,63 @@ pub trait Audience {
 impl Audience for () {
     fn report(&mut self, _progress: &Progress) -> Wish {
         Wish::Go
+    }
+}
+
+/// The surroundings of a job as the audience of its work.
+pub(super) struct OfJob<'a> {
+    context: &'a JobContext,
+    /// The pass that was heard of last.
+    pass: usize,
+}
+
+impl<'a> OfJob<'a> {
+    pub(super) fn new(context: &'a JobContext) -> Self {
+        Self { context, pass: 0 }
+    }
+}
+
+impl Audience for OfJob<'_> {
+    fn report(&mut self, progress: &Progress) -> Wish {
+        let JobContext {
+            finish,
+            progress: sink,
+            ..
+        } = self.context;
+        sink.count(job::Steps {
+            round: progress.job_no as u32,
+            rounds: progress.job_count.max(1) as u32,
+            step: progress.step as u32,
+            steps: progress.steps as u32,
+        });
+        sink.report(progress.fraction, &progress.textinfo);
+        if let Err(reason) = self.context.checkpoint() {
+            return Wish::Stop(reason);
+        }
+        if self.pass != progress.job_no {
+            self.pass = progress.job_no;
+            finish.begin_round();
+        }
+        match finish.asked() {
+            Some(Finish::All) => Wish::Interrupt,
+            Some(Finish::Round) => Wish::Skip,
+            None => Wish::Go,
+        }
+    }
+
+    fn preview_every(&mut self) -> usize {
+        if self.context.progress.wants_preview() {
+            PREVIEW_EVERY_STEPS
+        } else {
+            0
+        }
+    }
+
+    fn preview(&mut self, picture: RgbImage) {
+        // A preview that cannot be written is worth no failure.
+        if let Ok(file) = write_png(&picture, &[]) {
+            self.context.progress.preview(file.into());
+        }
     }
 }
 

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    super::{Board, GenerateEngine, GenerateTask, Keep, infotext},
+    super::{GenerateEngine, GenerateTask, Keep, infotext},
     fake::Fake,
 };
 use crate::{
     domain::{Problem, Tags},
     imaging::{Limits, decode, png_text::read_texts},
-    job::{CancelReason, CancelToken, JobContext, ProgressSink},
+    job::{CancelReason, CancelToken, Finish, FinishToken, JobContext, ProgressSink, Steps},
     pipeline::{Answer, Engine, JobInput},
 };
 
@@ -32,6 +32,7 @@ impl ProgressSink for Sink {
 fn context(progress: Arc<dyn ProgressSink>) -> JobContext {
     JobContext {
         cancel: CancelToken::default(),
+        finish: FinishToken::default(),
         deadline: Instant::now() + Duration::from_secs(60),
         progress,
         device: String::from("cpu"),
@@ -39,7 +40,7 @@ fn context(progress: Arc<dyn ProgressSink>) -> JobContext {
 }
 
 fn run(body: &Value, context: &JobContext, keep: Option<Keep>) -> (Answer, Value) {
-    let mut engine = GenerateEngine::new(Arc::new(Fake::new()), Board::default());
+    let mut engine = GenerateEngine::new(Arc::new(Fake::new()));
     if let Some(keep) = keep {
         engine = engine.keeping(keep);
     }
@@ -156,34 +157,39 @@ fn a_cancelled_job_ends_with_its_reason() {
 }
 
 #[test]
-fn running_work_is_on_the_board_and_hears_wishes_from_there() {
-    struct Wishing(Board, Mutex<bool>);
+fn running_work_is_counted_and_ends_early_when_it_is_asked_to() {
+    #[derive(Default)]
+    struct Wishing(FinishToken, Mutex<Steps>);
     impl ProgressSink for Wishing {
+        fn count(&self, steps: Steps) {
+            *self.1.lock().unwrap() = steps;
+        }
+
         fn report(&self, _fraction: f64, note: &str) {
             if note == "step 4 of 50" {
-                let running = self.0.find("mine").unwrap();
-                assert_eq!(running.progress().step, 3);
-                running.interrupt();
-                running.skip();
-                assert!(running.is_interrupted());
-                *self.1.lock().unwrap() = true;
+                let steps = *self.1.lock().unwrap();
+                assert_eq!((steps.step, steps.steps, steps.rounds), (3, 50, 5));
+                // The first wish leaves out the rest of this picture, the second all others.
+                let wish = [Finish::Round, Finish::Round, Finish::All];
+                self.0.ask(wish[steps.round as usize]);
             }
         }
     }
-    let board = Board::default();
-    let sink = Arc::new(Wishing(board.clone(), Mutex::default()));
-    let mut engine = GenerateEngine::new(Arc::new(Fake::new()), board.clone());
-    let body = request(&json!({"force_task_id": "mine", "width": 64, "height": 64, "n_iter": 5}));
+    let sink = Arc::new(Wishing::default());
+    let mut engine = GenerateEngine::new(Arc::new(Fake::new()));
+    let body = request(&json!({"width": 64, "height": 64, "n_iter": 5}));
     let input = JobInput {
         data: Bytes::from(body.to_string()),
         tags: Tags::default(),
     };
-    let answer = engine.run(&input, &context(sink.clone()));
-    assert!(*sink.1.lock().unwrap());
+    let context = JobContext {
+        finish: sink.0.clone(),
+        ..context(sink.clone())
+    };
+    let answer = engine.run(&input, &context);
     let body: Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(body["images"].as_array().unwrap().len(), 1);
+    assert_eq!(body["images"].as_array().unwrap().len(), 3);
     assert!(body["info"].as_str().unwrap().contains("interrupted"));
-    assert!(board.running().is_empty());
 }
 
 #[test]
