@@ -35,7 +35,8 @@
 //! - [`queue`]: durable queues and the list of jobs.
 //! - [`imaging`]: from the bytes of a file to upright RGB pixels.
 //! - [`fetch`]: from the address of a picture to its bytes, with a guard around private networks.
-//! - [`models`]: which networks there are, and how they run.
+//! - [`models`]: which networks there are, and how they run: faces from ONNX files, pictures from the
+//!   files of Stable Diffusion.
 //! - [`services`]: EAS service JSON in, a checked [`domain::ServiceSpec`] out.
 //! - [`scheduler`]: how many slots each service should have, as a pure function.
 //! - [`pipeline`]: what a job does; one engine per role.
@@ -89,7 +90,9 @@
 //! | `prost` | `http`, `models` |
 //! | `burn` | `models` |
 //! | `pulp` | `imaging`, `models` |
-//! | `image` | `imaging` |
+//! | `image`, `png` | `imaging` |
+//! | `memmap2`, `half` | `models` |
+//! | `regex`, `icu_normalizer`, `instant_clip_tokenizer` | `models` |
 //! | `ureq` | `fetch` |
 //! | `toml` | `config`, `models` |
 //! | `indicatif` | `cli` |
@@ -136,6 +139,8 @@
 //!   `tests/crash` kills the program at random moments and looks for what it had acknowledged.
 //! - `tests/cli` runs the program itself; `tests/flows` runs it under the unmodified Python client
 //!   of the cloud.
+//! - The tests of [`models`] hold each network of Stable Diffusion, each block of it, and whole runs
+//!   against diffusers and k-diffusion, both on the CPU's kernels and on Burn's own operations.
 //! - `tests/faces` holds what is found in real photos against a reference implementation, and the
 //!   tests of [`models`] hold each operator against onnxruntime (`tests/reference`).
 //! - `tests/openapi` holds the interface against `assets/openapi.json`, so that a change of it is

@@ -7,6 +7,8 @@
     reason = "the helpers of a test fail and print as the test itself does"
 )]
 
+#[path = "cli/generate.rs"]
+mod generate;
 #[path = "cli/models.rs"]
 mod models;
 #[path = "cli/networks.rs"]
@@ -34,6 +36,7 @@ fn help_names_every_command_and_version_the_version() {
     for command in [
         "serve",
         "check",
+        "generate",
         "models",
         "doctor",
         "config",

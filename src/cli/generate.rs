@@ -23,7 +23,7 @@ use crate::{
         diffusion::{NetworkLoader, Setting},
         library::Library,
     },
-    pipeline::generate::{Audience, Generated, GenerateTask, Progress, Task, Wish, generate},
+    pipeline::generate::{Audience, GenerateTask, Generated, Progress, Task, Wish, generate},
     store::write_atomic,
 };
 

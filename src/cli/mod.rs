@@ -80,9 +80,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
         Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
-        Command::Generate(args) => {
-            generate::run(&args, &common.settings(vec![])?, common.json)
-        }
+        Command::Generate(args) => generate::run(&args, &common.settings(vec![])?, common.json),
         Command::Models(args) => models::run(&args, &common.settings(vec![])?, common.json),
         Command::Doctor => doctor::run(&common.settings(vec![])?, common.json),
         Command::Config => config::run(&common.settings(vec![])?, common.json),

@@ -182,8 +182,7 @@ impl Settings {
                 .map(|text| Self::bucket(text))
                 .collect::<Result<_, _>>()?,
             device: self.device()?,
-            models_memory_bytes: Some(mib("models_memory_mib")?)
-                .filter(|bytes| *bytes > 0),
+            models_memory_bytes: Some(mib("models_memory_mib")?).filter(|bytes| *bytes > 0),
             device_slots: Some(self.whole("device_slots")? as u32).filter(|slots| *slots > 0),
             network: NetworkPolicy {
                 allow_private_networks: self.text("allow_private_networks") == "true",

@@ -253,7 +253,10 @@ mod tests {
             assert_eq!(all["mine"], json!([1]));
             assert_eq!(all["samples_format"], "png");
             // A checkpoint that has gone is not named any more.
-            assert_eq!(store.all(&Stock { has_one: false })["sd_model_checkpoint"], Value::Null);
+            assert_eq!(
+                store.all(&Stock { has_one: false })["sd_model_checkpoint"],
+                Value::Null
+            );
         }
     }
 

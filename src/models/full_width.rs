@@ -123,10 +123,7 @@ fn checkpoint() -> Box<Checkpoint> {
         ("text", "text_encoder", "model"),
     ] {
         let (config, parameters) = listed(network);
-        files.push((
-            format!("{folder}/config.json"),
-            config.into_bytes().into(),
-        ));
+        files.push((format!("{folder}/config.json"), config.into_bytes().into()));
         files.push((
             format!("{folder}/{name}.safetensors"),
             file(&parameters).into(),
@@ -156,7 +153,10 @@ fn maps(name: &str, sizes: [usize; 4], factor: f32) -> Maps<Flex> {
 #[test]
 fn networks_in_their_real_widths_are_those_of_diffusers() {
     let fixture = Fixture::open("full.safetensors");
-    for name in fixture.names().filter_map(|name| name.strip_prefix("weight.")) {
+    for name in fixture
+        .names()
+        .filter_map(|name| name.strip_prefix("weight."))
+    {
         let networks = ["unet", "vae", "text"].into_iter();
         let all = networks.flat_map(|network| listed(network).1);
         let (_, shape) = all.into_iter().find(|(other, _)| other == name).unwrap();

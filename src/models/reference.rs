@@ -98,13 +98,14 @@ impl Fixture {
         assert_eq!(got.dims().as_slice(), sizes.as_slice(), "sizes of {name}");
         let got = got.into_data().into_vec::<f32>().unwrap();
         let largest = wanted.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        let apart = got
-            .iter()
-            .zip(wanted)
-            .fold(0.0_f32, |most, (a, b)| {
-                // A number that is none is apart from all.
-                if a.is_nan() { f32::INFINITY } else { most.max((a - b).abs()) }
-            });
+        let apart = got.iter().zip(wanted).fold(0.0_f32, |most, (a, b)| {
+            // A number that is none is apart from all.
+            if a.is_nan() {
+                f32::INFINITY
+            } else {
+                most.max((a - b).abs())
+            }
+        });
         let share = apart / largest;
         assert!(share <= tolerance, "{name}: {share} of the largest number");
     }

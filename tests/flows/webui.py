@@ -10,8 +10,8 @@ from photog_process import TOKEN
 FIXTURES = pathlib.Path(__file__).parent.parent / "reference" / "fixtures" / "diffusion"
 # Below the root of the model folders, as the WebUI lays them out.
 PLACES = {
-    "tiny_single.safetensors": ["models/Stable-diffusion/tiny_single.safetensors",
-                                "models/Stable-diffusion/tiny_other.safetensors"],
+    # A folder: a single file has no vocabulary of its own, and these networks know few words.
+    "tiny": ["models/Stable-diffusion/tiny", "models/Stable-diffusion/tiny_other"],
     "tiny_lora_kohya.safetensors": ["models/Lora/tiny_lora_kohya.safetensors"],
     "tiny_controlnet": ["models/ControlNet/tiny_controlnet"],
     "tiny_embedding_webui.safetensors": ["embeddings/tiny_embedding.safetensors"],

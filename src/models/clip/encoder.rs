@@ -91,10 +91,18 @@ impl<B: Kernels> TextEncoder<B> {
         let sizes = [config.vocab_size, config.hidden_size];
         Ok(Self {
             words: embeddings.table("token_embedding.weight", sizes)?,
-            positions: embeddings
-                .table("position_embedding.weight", [config.max_position_embeddings, config.hidden_size])?,
-            layers: (0..config.num_hidden_layers).map(layer).collect::<Result<_, _>>()?,
-            norm: builder.layer_norm("final_layer_norm", config.hidden_size, config.layer_norm_eps)?,
+            positions: embeddings.table(
+                "position_embedding.weight",
+                [config.max_position_embeddings, config.hidden_size],
+            )?,
+            layers: (0..config.num_hidden_layers)
+                .map(layer)
+                .collect::<Result<_, _>>()?,
+            norm: builder.layer_norm(
+                "final_layer_norm",
+                config.hidden_size,
+                config.layer_norm_eps,
+            )?,
         })
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::imaging::RgbImage;
 use burn::Dispatch;
 use burn::backend::Flex;
-use crate::imaging::RgbImage;
 
 use super::DiffusionError;
 use super::painter::Setting;

@@ -61,7 +61,11 @@ impl Merges {
                 })?;
             Ok((lora.updates, one.text_weight, one.unet_weight))
         };
-        Ok(Self(uses.iter().map(read).collect::<Result<_, DiffusionError>>()?))
+        Ok(Self(
+            uses.iter()
+                .map(read)
+                .collect::<Result<_, DiffusionError>>()?,
+        ))
     }
 
     /// Those of one network.

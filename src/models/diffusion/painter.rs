@@ -355,9 +355,7 @@ impl Job<'_> {
         if let Some(mask) = self.mask
             && (mask.original.sizes != self.sizes || mask.new.len() != height * width)
         {
-            return refuse(String::from(
-                "the mask has another size than the picture",
-            ));
+            return refuse(String::from("the mask has another size than the picture"));
         }
         let size = ((width * factor) as u32, (height * factor) as u32);
         let hints = self.controls.iter();

@@ -1,8 +1,8 @@
 //! Pictures and latents of ordinary memory as tensors, and back.
 
+use crate::imaging::RgbImage;
 use burn::Tensor;
 use burn::tensor::TensorData;
-use crate::imaging::RgbImage;
 
 use super::{DiffusionError, Latents};
 use crate::models::nn::{Kernels, Maps, Place};

@@ -70,7 +70,13 @@ impl<B: Kernels> Sampler<'_, B> {
             }
             let questions = Questions::at(step, job.positive, job.negative, job.guidance);
             let answers = match asked.take() {
-                Some(Asked { key, questions: old }) if key == questions => Asked { key, questions: old },
+                Some(Asked {
+                    key,
+                    questions: old,
+                }) if key == questions => Asked {
+                    key,
+                    questions: old,
+                },
                 _ => Asked {
                     questions: questions.upload(self.place),
                     key: questions,
@@ -117,7 +123,10 @@ impl<B: Kernels> Sampler<'_, B> {
             .map(|group| {
                 let latents = input.clone().select(0, group.pictures.clone());
                 let times = vec![evaluation.timestep; group.negative.len()];
-                let speaking = self.controls.iter().filter(|ready| ready.speaks(step, steps));
+                let speaking = self
+                    .controls
+                    .iter()
+                    .filter(|ready| ready.speaks(step, steps));
                 let said = speaking
                     .map(|ready| ready.says(latents.clone(), &times, &group.text, &group.negative))
                     .reduce(|mut all, said| {
@@ -226,8 +235,7 @@ impl Questions {
                 .collect();
             let count = pictures.len();
             Group {
-                text: Tensor::<B, 3>::from_data(data, &place.device)
-                    .cast(place.precision.dtype()),
+                text: Tensor::<B, 3>::from_data(data, &place.device).cast(place.precision.dtype()),
                 pictures: Tensor::from_data(TensorData::new(pictures, [count]), &place.device),
                 negative: questions
                     .iter()
@@ -241,14 +249,18 @@ impl Questions {
     /// The guided answer of each picture from those of each group.
     fn guide<B: Kernels>(&self, answers: &[Maps<B>]) -> Maps<B> {
         let one = |picture: usize| {
-            let questions = self.groups.iter().zip(answers).flat_map(|(group, answers)| {
-                let asked = group.iter().enumerate();
-                asked
-                    .filter(move |(_, question)| question.picture == picture)
-                    .map(|(index, question)| {
-                        answers.clone().narrow(0, index, 1) * question.share
-                    })
-            });
+            let questions = self
+                .groups
+                .iter()
+                .zip(answers)
+                .flat_map(|(group, answers)| {
+                    let asked = group.iter().enumerate();
+                    asked
+                        .filter(move |(_, question)| question.picture == picture)
+                        .map(|(index, question)| {
+                            answers.clone().narrow(0, index, 1) * question.share
+                        })
+                });
             questions.reduce(|sum, answer| sum + answer)
         };
         let guided: Vec<Maps<B>> = (0..self.pictures).filter_map(one).collect();

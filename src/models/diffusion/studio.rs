@@ -8,9 +8,7 @@ use burn::Tensor;
 use super::control::{OnDevice, Ready};
 use super::guard::guarded;
 use super::lora::Merges;
-use super::pictures::{
-    from_numbers, latents_of, latents_to_maps, numbers_of, to_maps,
-};
+use super::pictures::{from_numbers, latents_of, latents_to_maps, numbers_of, to_maps};
 use super::sampler::Sampler;
 use super::text::{self, FindVectors};
 use super::{Control, DiffusionError, Flow, Job, Latents, LoraUse, Stage, Text, Watch};
@@ -22,7 +20,7 @@ use crate::models::nn::{Kernels, Layers, Maps, Place, Precision};
 use crate::models::prompt::{Chunk, Emphasis};
 use crate::models::sampling::Prediction;
 use crate::models::unet::Unet;
-use crate::models::vae::{Decoder, Encoder, Tiling, decode_tiled, encode_tiled, TileError};
+use crate::models::vae::{Decoder, Encoder, TileError, Tiling, decode_tiled, encode_tiled};
 use crate::models::weights::{Checkpoint, Part, VaeConfig};
 
 /// A backend with a way to find its own networks among those of all.

@@ -218,7 +218,10 @@ impl Bench {
             let found = learned.as_ref().filter(|(known, _)| *known == name);
             found.map(|(_, vectors)| Arc::clone(vectors))
         };
-        let skip = request.get("clip_skip").and_then(Value::as_u64).unwrap_or(1) as usize;
+        let skip = request
+            .get("clip_skip")
+            .and_then(Value::as_u64)
+            .unwrap_or(1) as usize;
         chunks.map(|chunks| {
             let text = painter.encode_text(&chunks, &find, skip, Emphasis::Original);
             Prompted::always(text.unwrap())
@@ -320,7 +323,11 @@ fn both_spellings_of_a_lora_give_the_same_pictures_and_leave_the_base_as_it_was(
         pairs.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()))
     };
     // The factors were rounded to 16 bits in one of the files.
-    assert!(apart(&kohya, &diffusers) < 0.01, "{}", apart(&kohya, &diffusers));
+    assert!(
+        apart(&kohya, &diffusers) < 0.01,
+        "{}",
+        apart(&kohya, &diffusers)
+    );
     assert!(apart(&kohya, &before) > 0.1);
     assert_eq!(bench.run(&plain), before);
 }

@@ -156,22 +156,44 @@ impl<B: Kernels> Builder<'_, B> {
     }
 
     /// A linear layer with a bias.
-    pub fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear<B>, WeightsError> {
+    pub fn linear(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Linear<B>, WeightsError> {
         self.matrix(name, inputs, outputs, true)
     }
 
     /// A linear layer without a bias.
-    pub fn linear_only(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear<B>, WeightsError> {
+    pub fn linear_only(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Linear<B>, WeightsError> {
         self.matrix(name, inputs, outputs, false)
     }
 
     /// A convolution with a bias.
-    pub fn conv(&self, name: &str, inputs: usize, outputs: usize, window: Window) -> Result<Conv<B>, WeightsError> {
+    pub fn conv(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        window: Window,
+    ) -> Result<Conv<B>, WeightsError> {
         self.filter(name, inputs, outputs, window, true)
     }
 
     /// A convolution without a bias.
-    pub fn conv_only(&self, name: &str, inputs: usize, outputs: usize, window: Window) -> Result<Conv<B>, WeightsError> {
+    pub fn conv_only(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        window: Window,
+    ) -> Result<Conv<B>, WeightsError> {
         self.filter(name, inputs, outputs, window, false)
     }
 
@@ -196,7 +218,12 @@ impl<B: Kernels> Builder<'_, B> {
     }
 
     /// A norm of each token.
-    pub fn layer_norm(&self, name: &str, channels: usize, epsilon: f64) -> Result<LayerNorm<B>, WeightsError> {
+    pub fn layer_norm(
+        &self,
+        name: &str,
+        channels: usize,
+        epsilon: f64,
+    ) -> Result<LayerNorm<B>, WeightsError> {
         let path = self.name(name);
         if let Some(Layer::LayerNorm(norm)) = self.kept(&path) {
             return Ok(norm.clone());
@@ -217,7 +244,13 @@ impl<B: Kernels> Builder<'_, B> {
         Ok(table)
     }
 
-    fn matrix(&self, name: &str, inputs: usize, outputs: usize, with_bias: bool) -> Result<Linear<B>, WeightsError> {
+    fn matrix(
+        &self,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        with_bias: bool,
+    ) -> Result<Linear<B>, WeightsError> {
         let path = self.name(name);
         let delta = self.delta(&path);
         if let (None, Some(Layer::Linear(linear))) = (&delta, self.kept(&path)) {
@@ -277,7 +310,11 @@ impl<B: Kernels> Builder<'_, B> {
     }
 
     /// A tensor of the source in 32-bit floats.
-    fn tensor<const D: usize>(&self, name: &str, sizes: [usize; D]) -> Result<Tensor<B, D>, WeightsError> {
+    fn tensor<const D: usize>(
+        &self,
+        name: &str,
+        sizes: [usize; D],
+    ) -> Result<Tensor<B, D>, WeightsError> {
         let numbers = self.shared.source.tensor(name, &sizes)?;
         let data = TensorData::new(numbers, sizes);
         Ok(Tensor::from_data(data, &self.shared.place.device))

@@ -25,7 +25,11 @@ impl Kernels for Dispatch {
         plain::filter(weight, bias, window)
     }
 
-    fn apply_filter(filter: &Self::Filter, input: Maps<Self>, residual: Option<Maps<Self>>) -> Maps<Self> {
+    fn apply_filter(
+        filter: &Self::Filter,
+        input: Maps<Self>,
+        residual: Option<Maps<Self>>,
+    ) -> Maps<Self> {
         plain::conv(filter, input, residual)
     }
 }

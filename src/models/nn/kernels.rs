@@ -88,7 +88,11 @@ pub trait Kernels: Backend {
     fn filter(weight: Tensor<Self, 4>, bias: Tensor<Self, 1>, window: Window) -> Self::Filter;
 
     /// `[b, h, w, inputs]` to `[b, h', w', outputs]`, plus `residual` of the output's sizes.
-    fn apply_filter(filter: &Self::Filter, input: Maps<Self>, residual: Option<Maps<Self>>) -> Maps<Self>;
+    fn apply_filter(
+        filter: &Self::Filter,
+        input: Maps<Self>,
+        residual: Option<Maps<Self>>,
+    ) -> Maps<Self>;
 
     /// Normalises each group of channels of each picture, and applies SiLU after it if asked.
     fn norm_groups(norm: &Norm<Self>, groups: usize, input: Maps<Self>, silu: bool) -> Maps<Self> {

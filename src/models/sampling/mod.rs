@@ -64,7 +64,7 @@ pub use plan::{
     BhVariant, Churn, Combination, Evaluation, FromPicture, HISTORY_MAX, Plan, Request, STEPS_MAX,
     Start, UniPc, plan,
 };
-#[cfg(test)]
-pub(in crate::models) use tests::ddim_of_diffusers;
 pub use schedule::{BetaCurve, Betas, Prediction, Scalings, Schedule, TRAIN_STEPS_MAX};
 pub use spacing::{SPACINGS, Spacing};
+#[cfg(test)]
+pub(in crate::models) use tests::ddim_of_diffusers;

@@ -58,7 +58,11 @@ fn photos_come_back_as_well_as_from_the_reference<B: OnCpu>(file: &str, names: &
             decode(&bytes, &Limits::default()).unwrap()
         };
         let (photo, wanted) = (open("in"), open("out"));
-        let numbers: Vec<f32> = photo.as_raw().iter().map(|&x| f32::from(x) / 255.0).collect();
+        let numbers: Vec<f32> = photo
+            .as_raw()
+            .iter()
+            .map(|&x| f32::from(x) / 255.0)
+            .collect();
         let sizes = [1, photo.height() as usize, photo.width() as usize, 3];
         let input = Tensor::<B, 4>::from_data(TensorData::new(numbers, sizes), &B::cpu());
         let latents = encoder.forward(input);
@@ -68,12 +72,26 @@ fn photos_come_back_as_well_as_from_the_reference<B: OnCpu>(file: &str, names: &
         let golden_latents = stored.get(key).unwrap().to_f32().unwrap();
         assert_eq!(planes.len(), golden_latents.len());
         for (got, wanted) in planes.iter().zip(&golden_latents) {
-            assert!((got - wanted).abs() <= LATENT_TOLERANCE, "{name}: {got} {wanted}");
+            assert!(
+                (got - wanted).abs() <= LATENT_TOLERANCE,
+                "{name}: {got} {wanted}"
+            );
         }
-        let output = decoder.forward(latents).into_data().into_vec::<f32>().unwrap();
-        let wanted: Vec<f32> = wanted.as_raw().iter().map(|&x| f32::from(x) / 255.0).collect();
+        let output = decoder
+            .forward(latents)
+            .into_data()
+            .into_vec::<f32>()
+            .unwrap();
+        let wanted: Vec<f32> = wanted
+            .as_raw()
+            .iter()
+            .map(|&x| f32::from(x) / 255.0)
+            .collect();
         let (ours, theirs) = (likeness(&photo, &output), likeness(&photo, &wanted));
-        assert!((ours - theirs).abs() <= LIKENESS_TOLERANCE, "{name}: {ours} {theirs}");
+        assert!(
+            (ours - theirs).abs() <= LIKENESS_TOLERANCE,
+            "{name}: {ours} {theirs}"
+        );
     }
 }
 

@@ -60,11 +60,7 @@ impl<B: Kernels> Level<B> {
             Transformer::new(&builder, transformer_sizes(config, level))
         };
         let count = config.layers_per_block;
-        let with_transformers = if config.attention[level] {
-            count
-        } else {
-            0
-        };
+        let with_transformers = if config.attention[level] { count } else { 0 };
         let is_last = level + 1 == config.block_out_channels.len();
         let halve = (!is_last)
             .then(|| builder.conv("downsamplers.0.conv", channels, channels, Window::halving()));

@@ -133,9 +133,7 @@ impl<B: Kernels> Unet<B> {
                 // An odd size was rounded up when it was halved.
                 let doubled = B::double(hidden);
                 let doubled = match skips.last().map(Tensor::dims) {
-                    Some([_, height, width, _]) => {
-                        doubled.narrow(1, 0, height).narrow(2, 0, width)
-                    }
+                    Some([_, height, width, _]) => doubled.narrow(1, 0, height).narrow(2, 0, width),
                     None => doubled,
                 };
                 hidden = double.forward(doubled);

@@ -11,9 +11,7 @@ use super::transformer::{Attention, Block, Transformer};
 use crate::models::controlnet::ControlNet;
 use crate::models::nn::{Builder, Layers, Window};
 use crate::models::reference::{Fixture, OnCpu, folder, place};
-use crate::models::weights::{
-    Checkpoint, ControlNetConfig, Files, Part, UnetConfig, WeightsError,
-};
+use crate::models::weights::{Checkpoint, ControlNetConfig, Files, Part, UnetConfig, WeightsError};
 
 /// Sums of products are added in another order; 1e-5 is what that leaves of 32-bit floats after
 /// some tens of layers.
@@ -39,7 +37,13 @@ fn build<B: OnCpu, N>(
     let part = checkpoint().unet;
     let source = part.source();
     // Of a block alone, all others stay unread.
-    for rest in ["conv_in", "conv_out", "conv_norm_out", "time_embedding", "mid_block"] {
+    for rest in [
+        "conv_in",
+        "conv_out",
+        "conv_norm_out",
+        "time_embedding",
+        "mid_block",
+    ] {
         source.leave(rest);
     }
     for rest in ["down_blocks", "up_blocks"] {
@@ -136,9 +140,8 @@ fn blocks_are_those_of_diffusers<B: OnCpu>() {
     fixture.same_maps(&of(path, "out"), output, TOLERANCE);
 
     let path = "down_blocks.0.attentions.0.transformer_blocks.0";
-    let block: Block<B> = build(|builder, config| {
-        Block::new(&builder.at(path), 8, config.cross_attention_dim, 2)
-    });
+    let block: Block<B> =
+        build(|builder, config| Block::new(&builder.at(path), 8, config.cross_attention_dim, 2));
     let output = block.forward(fixture.tokens(&of(path, "in")), &text);
     fixture.same(&of(path, "out"), output, TOLERANCE);
 
@@ -196,7 +199,10 @@ fn sizes_and_times_are_those_of_diffusers<B: OnCpu>() {
     let embedded = time.forward(&fixture.wide("block.unet.time_proj.in"), &B::cpu());
     // The network takes it after SiLU, the file has it before.
     let wanted = B::silu(fixture.tensor::<B, 2>("block.unet.time_embedding.out"));
-    let apart = (embedded.clone() - wanted.clone()).abs().max().into_scalar();
+    let apart = (embedded.clone() - wanted.clone())
+        .abs()
+        .max()
+        .into_scalar();
     let largest = wanted.abs().max().into_scalar();
     let as_f32 = |number| burn::tensor::ElementConversion::elem::<f32>(number);
     assert!(as_f32(apart) <= TOLERANCE * as_f32(largest));

@@ -1,8 +1,6 @@
 //! What both halves of the autoencoder consist of.
 
-use crate::models::nn::{
-    Builder, GroupNorm, Kernels, Linear, Maps, maps_of, tokens_of,
-};
+use crate::models::nn::{Builder, GroupNorm, Kernels, Linear, Maps, maps_of, tokens_of};
 use crate::models::unet::resnet::{Resnet, ResnetSizes};
 use crate::models::weights::{VaeConfig, WeightsError};
 

@@ -85,9 +85,16 @@ impl<B: Kernels> Encoder<B> {
         let moments = 2 * config.latent_channels;
         Ok(Self {
             enter: part.conv("conv_in", config.in_channels, widths[0], Window::same(3))?,
-            levels: (0..widths.len()).map(level).collect::<Result<_, WeightsError>>()?,
+            levels: (0..widths.len())
+                .map(level)
+                .collect::<Result<_, WeightsError>>()?,
             middle: Middle::new(&part.at("mid_block"), config, widths[last])?,
-            norm: part.group_norm("conv_norm_out", widths[last], config.norm_num_groups, VaeConfig::NORM_EPS)?,
+            norm: part.group_norm(
+                "conv_norm_out",
+                widths[last],
+                config.norm_num_groups,
+                VaeConfig::NORM_EPS,
+            )?,
             leave: part.conv("conv_out", widths[last], moments, Window::same(3))?,
             moments: builder.conv("quant_conv", moments, moments, Window::same(1))?,
             scale: config.scaling_factor,
@@ -167,9 +174,21 @@ impl<B: Kernels> Decoder<B> {
             latents: builder.conv("post_quant_conv", channels, channels, Window::same(1))?,
             enter: part.conv("conv_in", channels, widths[0], Window::same(3))?,
             middle: Middle::new(&part.at("mid_block"), config, widths[0])?,
-            levels: (0..widths.len()).map(level).collect::<Result<_, WeightsError>>()?,
-            norm: part.group_norm("conv_norm_out", widths[last], config.norm_num_groups, VaeConfig::NORM_EPS)?,
-            leave: part.conv("conv_out", widths[last], config.out_channels, Window::same(3))?,
+            levels: (0..widths.len())
+                .map(level)
+                .collect::<Result<_, WeightsError>>()?,
+            norm: part.group_norm(
+                "conv_norm_out",
+                widths[last],
+                config.norm_num_groups,
+                VaeConfig::NORM_EPS,
+            )?,
+            leave: part.conv(
+                "conv_out",
+                widths[last],
+                config.out_channels,
+                Window::same(3),
+            )?,
             scale: config.scaling_factor,
         })
     }

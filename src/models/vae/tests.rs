@@ -127,18 +127,24 @@ fn tiles_cover_the_whole_picture_and_one_tile_is_the_picture() {
 fn tiles_of_a_network_without_surroundings_are_the_whole() {
     // Pixels doubled to eight by eight are the same whether they are cut or not, so only the joints
     // can be wrong.
-    let numbers: Vec<f32> = (0..2 * 9 * 11 * 3).map(|i| (i as f32 * 0.37).sin()).collect();
+    let numbers: Vec<f32> = (0..2 * 9 * 11 * 3)
+        .map(|i| (i as f32 * 0.37).sin())
+        .collect();
     let data = burn::tensor::TensorData::new(numbers, [2, 9 * 11, 3]);
     let tokens = burn::Tensor::<Flex, 3>::from_data(data, &Flex::cpu());
     let latents = maps_of(tokens, 9, 11);
-    let enlarge = |maps: Maps<Flex>| {
-        (0..3).fold(maps, |maps, _| <Flex as Kernels>::double(maps))
+    let enlarge = |maps: Maps<Flex>| (0..3).fold(maps, |maps, _| <Flex as Kernels>::double(maps));
+    let tiling = Tiling {
+        side: 4,
+        overlap: 2,
     };
-    let tiling = Tiling { side: 4, overlap: 2 };
     let tiled = tiles::in_tiles(latents.clone(), tiling, (1, 8), enlarge, &mut |_, _| {
         ControlFlow::Continue(())
     });
-    let apart = (tiled.unwrap() - enlarge(latents)).abs().max().into_scalar();
+    let apart = (tiled.unwrap() - enlarge(latents))
+        .abs()
+        .max()
+        .into_scalar();
     assert!(apart < 1e-6, "{apart}");
 }
 
@@ -147,7 +153,10 @@ fn a_stop_is_heard_between_tiles() {
     let (encoder, _) = both::<Flex>();
     let fixture = Fixture::open("networks.safetensors");
     let pictures = fixture.maps::<Flex>("vae.encode.wide.x");
-    let tiling = Tiling { side: 2, overlap: 0 };
+    let tiling = Tiling {
+        side: 2,
+        overlap: 0,
+    };
     let mut asked = Vec::new();
     let result = encode_tiled(&encoder, pictures, tiling, &mut |done, total| {
         asked.push((done, total));

@@ -30,10 +30,7 @@ pub struct GenerateEngine<A> {
 impl<A: Artist> GenerateEngine<A> {
     /// An engine with these networks.
     pub fn new(artist: Arc<A>) -> Self {
-        Self {
-            artist,
-            keep: None,
-        }
+        Self { artist, keep: None }
     }
 
     /// The same engine, which keeps pictures where requests ask for it.
@@ -42,11 +39,7 @@ impl<A: Artist> GenerateEngine<A> {
         self
     }
 
-    fn make(
-        &self,
-        task: &GenerateTask,
-        context: &JobContext,
-    ) -> Result<Vec<u8>, GenerateError> {
+    fn make(&self, task: &GenerateTask, context: &JobContext) -> Result<Vec<u8>, GenerateError> {
         context.checkpoint().map_err(GenerateError::Stopped)?;
         let mut made = generate(task, &*self.artist, &mut OfJob::new(context))?;
         let files = made.files()?;

@@ -58,7 +58,11 @@ fn named_inside(library: &Networks, name: &str) -> Option<Listed> {
         .into_iter()
         .find(|listed| {
             let opened = Library::lora(library, listed);
-            opened.is_ok_and(|file| file.metadata().get("ss_output_name").is_some_and(|n| n == name))
+            opened.is_ok_and(|file| {
+                file.metadata()
+                    .get("ss_output_name")
+                    .is_some_and(|n| n == name)
+            })
         })
 }
 
@@ -155,11 +159,7 @@ impl Painter for diffusion::Painter {
         Ok(self.encode_text(chunks, embeddings, clip_skip, emphasis)?)
     }
 
-    fn sample(
-        &self,
-        job: Job<'_, Guide>,
-        watch: &mut dyn Watch,
-    ) -> Result<Latents, ArtistError> {
+    fn sample(&self, job: Job<'_, Guide>, watch: &mut dyn Watch) -> Result<Latents, ArtistError> {
         Ok(self.sample(job, watch)?)
     }
 
