@@ -1,6 +1,7 @@
 //! `photog generate`: pictures from words, or from a picture and words.
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -106,19 +107,34 @@ pub fn run(args: &GenerateArgs, settings: &Settings, as_json: bool) -> anyhow::R
     let config = settings.check()?;
     let started = Instant::now();
     let device = device::choose(config.device).map_err(anyhow::Error::msg)?;
+    let folder = args.output.parent().unwrap_or(Path::new(""));
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        anyhow::bail!(
+            "there is no folder {}; make it, or choose another place with --output",
+            folder.display()
+        );
+    }
     let loader = NetworkLoader::new(Setting::new(device));
     let library = Library::new(&config.data_dir, loader, u64::MAX);
     let task = task(args)?;
     let cancel = CancelToken::default();
     signals::cancel_on_signal(&cancel)?;
     let mut shown = Shown {
-        bar: Bar::new("making pictures", Unit::Count),
+        bar: Bar::new("making pictures, step", Unit::Count),
         cancel,
     };
     let made = generate(&task, &library, &mut shown);
     shown.bar.end();
     let made = made.context("no picture was made")?;
     let files = written(args, &made)?;
+    for comment in made.info["comments"].as_array().into_iter().flatten() {
+        // Who closed standard error does not want to read it.
+        let _ = writeln!(
+            std::io::stderr(),
+            "photog: {}",
+            comment.as_str().unwrap_or_default()
+        );
+    }
     if as_json {
         out::json(&json!({
             "files": files,
@@ -141,9 +157,10 @@ struct Shown {
 
 impl Audience for Shown {
     fn report(&mut self, progress: &Progress) -> Wish {
-        // A thousandth is fine enough for a bar.
+        let steps = progress.steps.max(1);
+        let done = progress.job_no * steps + progress.step;
         self.bar
-            .set((progress.fraction * 1000.0) as u64, Some(1000));
+            .set(done as u64, Some((progress.job_count * steps) as u64));
         match self.cancel.reason() {
             Some(reason) => Wish::Stop(reason),
             None => Wish::Go,
@@ -159,7 +176,7 @@ fn task(args: &GenerateArgs) -> anyhow::Result<GenerateTask> {
             .rsplit_once(':')
             .filter(|(_, weight)| weight.parse::<f64>().is_ok())
             .unwrap_or((lora, "1"));
-        prompt.push_str(&format!(" <lora:{name}:{weight}>"));
+        prompt = format!("{prompt} <lora:{name}:{weight}>");
     }
     let mut payload = json!({
         "prompt": prompt,

@@ -59,7 +59,7 @@ enum Command {
     /// Judge photos by the rules for training pictures
     Check(check::CheckArgs),
     /// Make pictures from words, or from a picture and words
-    Generate(generate::GenerateArgs),
+    Generate(Box<generate::GenerateArgs>),
     /// List, fetch, import and verify the networks that photog works with
     Models(models::ModelsArgs),
     /// Check folders, database, port, clock, disk and device

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::models::{
     diffusion::Networks,
-    library::{Kind, Listed},
+    library::{FileHash, Kind, Listed},
 };
 
 /// The files of networks, as the WebUI lists them. Every call may read files and so may block.
@@ -182,7 +182,7 @@ impl SdModels for Networks {
     fn memory(&self) -> SdMemory {
         let machine = rustix::system::sysinfo();
         let unit = u64::from(machine.mem_unit);
-        let [total, free] = [machine.totalram, machine.freeram].map(|count| count as u64 * unit);
+        let [total, free] = [machine.totalram, machine.freeram].map(|count| count * unit);
         let held = self.loaded().iter().map(|loaded| loaded.bytes).sum();
         SdMemory {
             ram: Some(MemoryUse {
@@ -201,7 +201,7 @@ fn model(networks: &Networks, listed: &Listed) -> SdModel {
     SdModel {
         title: listed.title(hash.as_ref()),
         model_name: listed.name.clone(),
-        hash: hash.as_ref().map(|hash| hash.short().to_string()),
+        hash: hash.as_ref().map(FileHash::short),
         sha256: hash.as_ref().map(ToString::to_string),
         filename: listed.path.display().to_string(),
         config: None,

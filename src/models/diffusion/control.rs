@@ -54,7 +54,7 @@ pub struct Guide {
 }
 
 pub(super) enum OnDevice {
-    Cpu(ControlNet<Flex>),
+    Cpu(Box<ControlNet<Flex>>),
     General(Box<ControlNet<Dispatch>>),
 }
 
@@ -80,7 +80,7 @@ impl Guide {
         let net = if setting.is_general() {
             OnDevice::General(Box::new(load(part, setting.general())?))
         } else {
-            OnDevice::Cpu(load(part, setting.cpu())?)
+            OnDevice::Cpu(Box::new(load(part, setting.cpu())?))
         };
         Ok(Self {
             net,

@@ -18,7 +18,7 @@ pub(super) fn to_maps<B: Kernels>(
     let scale = (high - low) / 255.0;
     let numbers: Vec<f32> = pictures
         .iter()
-        .flat_map(|picture| picture.as_raw())
+        .flat_map(RgbImage::as_raw)
         .map(|&value| f32::from(value) * scale + low)
         .collect();
     let sizes = [pictures.len(), height as usize, width as usize, 3];

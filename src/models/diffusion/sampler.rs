@@ -13,14 +13,16 @@ use crate::models::unet::Unet;
 /// After so many steps the device is waited for, so that progress is true and a stop is heard.
 const STEPS_AHEAD: usize = 4;
 
+/// Shows a preview of an estimate to who looks on.
+pub(super) type Preview<'a, B> = &'a dyn Fn(Maps<B>, &mut dyn Watch) -> Result<(), DiffusionError>;
+
 /// What a run works with.
 pub(super) struct Sampler<'a, B: Kernels> {
     pub(super) unet: &'a Unet<B>,
     pub(super) place: &'a Place<B>,
     pub(super) prediction: Prediction,
     pub(super) controls: Vec<Ready<'a, B>>,
-    /// Makes a preview of an estimate.
-    pub(super) preview: &'a dyn Fn(Maps<B>, &mut dyn Watch) -> Result<(), DiffusionError>,
+    pub(super) preview: Preview<'a, B>,
 }
 
 impl<B: Kernels> Sampler<'_, B> {

@@ -98,8 +98,10 @@ impl Bench {
             .zip(wanted)
             .fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
         assert_eq!(latents.numbers.len(), wanted.len());
-        // What is no number is apart from all.
-        if !(apart / largest <= LATENT_TOLERANCE) {
+        if latents.numbers.iter().any(|number| !number.is_finite()) {
+            return Some(format!("{name}: not all are numbers"));
+        }
+        if apart / largest > LATENT_TOLERANCE {
             return Some(format!("{name}: {} of the largest number", apart / largest));
         }
         let picture = format!("{name}.picture");
@@ -107,7 +109,7 @@ impl Bench {
             let made = self.painter.decode(&latents, &mut ()).unwrap();
             let made: Vec<u8> = made.into_iter().flat_map(RgbImage::into_raw).collect();
             let likeness = likeness(&made, self.fixture.numbers(&picture));
-            if !(likeness >= LEAST_LIKENESS) {
+            if likeness < LEAST_LIKENESS {
                 return Some(format!("{name}: {likeness} dB"));
             }
         }

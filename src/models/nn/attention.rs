@@ -36,7 +36,7 @@ pub fn general<B: Backend>(
     let output = if tokens.is_multiple_of(FUSED_QUERIES) && !causal {
         fused(query, key, value)
     } else {
-        explicit(query, key, value, causal)
+        explicit(query, key, &value, causal)
     };
     join(output)
 }
@@ -82,7 +82,7 @@ pub fn fused<B: Backend>(
 pub fn explicit<B: Backend>(
     query: Tensor<B, 4>,
     key: Tensor<B, 4>,
-    value: Tensor<B, 4>,
+    value: &Tensor<B, 4>,
     causal: bool,
 ) -> Tensor<B, 4> {
     let [batch, heads, queries, head] = query.dims();

@@ -65,7 +65,7 @@ pub struct Place<B: Kernels> {
 /// The layers of a network, by their names.
 pub struct Layers<B: Kernels> {
     place: Place<B>,
-    layers: BTreeMap<String, Layer<B>>,
+    by_name: BTreeMap<String, Layer<B>>,
     /// Sizes of the weights of linear layers and convolutions, as the file has them.
     shapes: BTreeMap<String, Vec<usize>>,
 }
@@ -91,10 +91,10 @@ impl<B: Kernels> Layers<B> {
             path: String::new(),
         })?;
         source.finish()?;
-        let (layers, shapes) = (shared.made.into_inner(), shared.shapes.into_inner());
+        let (by_name, shapes) = (shared.made.into_inner(), shared.shapes.into_inner());
         let layers = Self {
             place,
-            layers,
+            by_name,
             shapes,
         };
         Ok((network, layers))
@@ -328,7 +328,7 @@ impl<B: Kernels> Builder<'_, B> {
     /// The layer of the base.
     fn kept(&self, path: &str) -> Option<&Layer<B>> {
         let (base, _) = self.shared.base?;
-        base.layers.get(path)
+        base.by_name.get(path)
     }
 
     /// Keeps a layer; a variant's are not kept, nobody builds on them.

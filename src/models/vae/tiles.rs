@@ -178,7 +178,9 @@ impl Canvas {
         let mut numbers = self.sums;
         let pixels = numbers.chunks_exact_mut(self.channels.max(1));
         for (pixel, weight) in pixels.zip(self.weights.iter().cycle()) {
-            pixel.iter_mut().for_each(|number| *number /= weight);
+            for number in pixel {
+                *number /= weight;
+            }
         }
         (numbers, [batch, height, width, self.channels])
     }
