@@ -52,6 +52,13 @@ impl From<Kind> for library::Kind {
     }
 }
 
+/// Whether results name a file of this kind by its hash too. It is computed once for each file, so that
+/// the first result says what the second does. A file that cannot be read has none; that is told when
+/// it is loaded.
+fn is_named_by_its_hash(kind: library::Kind) -> bool {
+    kind != library::Kind::ControlNet
+}
+
 /// The LoRA that was given this name when it was trained (`ss_output_name`).
 fn named_inside(library: &Networks, name: &str) -> Option<Listed> {
     Library::list(library, library::Kind::Lora)
@@ -92,7 +99,10 @@ impl Artist for Networks {
         About {
             name: file.name.clone(),
             file_name: file.file_name.clone(),
-            sha256: self.known_sha256(file).map(|hash| hash.to_string()),
+            sha256: is_named_by_its_hash(file.kind)
+                .then(|| self.sha256(file, &mut || false).ok())
+                .flatten()
+                .map(|hash| hash.to_string()),
         }
     }
 
@@ -102,8 +112,6 @@ impl Artist for Networks {
         vae: Option<&Listed>,
     ) -> Result<Arc<diffusion::Painter>, ArtistError> {
         let painter = Library::painter(self, checkpoint, vae)?;
-        // Results name the hash of what made them; it is computed once. Without it they have none.
-        let _ = self.sha256(checkpoint, &mut || false);
         let previewer = self.preview_file().map(|file| self.previewer(&file));
         // A preview without its network is a coarser one.
         Ok(match previewer.and_then(Result::ok) {
