@@ -96,6 +96,8 @@ pub struct Painter {
     prediction: Prediction,
     previewer: Option<Arc<Previewer>>,
     bytes: u64,
+    /// The one that this was made of: while it is used, that one is.
+    base: Option<Arc<Painter>>,
 }
 
 #[derive(Clone)]
@@ -142,6 +144,7 @@ impl Painter {
             prediction,
             previewer: None,
             bytes,
+            base: None,
         })
     }
 
@@ -159,10 +162,11 @@ impl Painter {
     }
 
     /// The same checkpoint with a network for its previews.
-    pub fn with_previewer(&self, previewer: Option<Arc<Previewer>>) -> Self {
+    pub fn with_previewer(self: &Arc<Self>, previewer: Arc<Previewer>) -> Self {
         Self {
-            previewer,
-            ..self.clone()
+            previewer: Some(previewer),
+            base: Some(Arc::clone(self)),
+            ..Self::clone(self)
         }
     }
 

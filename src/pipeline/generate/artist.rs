@@ -14,24 +14,11 @@ use crate::{
     },
 };
 
+pub use crate::models::library::Kind;
+
 pub use crate::models::diffusion::{
     Control, ControlMode, Flow, Job, Latents, LoraUse, Mask, Prompted, Stage, Text, Vectors, Watch,
 };
-
-/// What a file is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A whole model.
-    Checkpoint,
-    /// A change of a model.
-    Lora,
-    /// A decoder and encoder of latent pictures.
-    Vae,
-    /// A network that guides by a picture.
-    ControlNet,
-    /// Vectors that stand for a word.
-    Embedding,
-}
 
 /// What is said of a file in results.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

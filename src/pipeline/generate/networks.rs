@@ -10,7 +10,7 @@ use crate::{
     models::{
         clip::tokenizer::Tokenizer,
         diffusion::{self, DiffusionError, Guide, Networks},
-        library::{self, Library, Listed, LoadError},
+        library::{Library, Listed, LoadError},
         prompt::{Chunk, Emphasis},
         sampling::Schedule,
         weights::Container,
@@ -40,28 +40,16 @@ impl From<LoadError<DiffusionError>> for ArtistError {
     }
 }
 
-impl From<Kind> for library::Kind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Checkpoint => Self::Checkpoint,
-            Kind::Lora => Self::Lora,
-            Kind::Vae => Self::Vae,
-            Kind::ControlNet => Self::ControlNet,
-            Kind::Embedding => Self::Embedding,
-        }
-    }
-}
-
 /// Whether results name a file of this kind by its hash too. It is computed once for each file, so that
 /// the first result says what the second does. A file that cannot be read has none; that is told when
 /// it is loaded.
-fn is_named_by_its_hash(kind: library::Kind) -> bool {
-    kind != library::Kind::ControlNet
+fn is_named_by_its_hash(kind: Kind) -> bool {
+    kind != Kind::ControlNet
 }
 
 /// The LoRA that was given this name when it was trained (`ss_output_name`).
 fn named_inside(library: &Networks, name: &str) -> Option<Listed> {
-    Library::list(library, library::Kind::Lora)
+    Library::list(library, Kind::Lora)
         .into_iter()
         .find(|listed| {
             let opened = Library::lora(library, listed);
@@ -80,14 +68,14 @@ impl Artist for Networks {
     type Painter = diffusion::Painter;
 
     fn list(&self, kind: Kind) -> Vec<Listed> {
-        Library::list(self, kind.into())
+        Library::list(self, kind)
     }
 
     fn find(&self, kind: Kind, name: &str) -> Option<Listed> {
         if kind == Kind::Checkpoint {
             return Some(self.find_checkpoint(Some(name)).ok()?.listed);
         }
-        let found = Library::find(self, kind.into(), name);
+        let found = Library::find(self, kind, name);
         match (found, kind) {
             (Ok(found), _) => Some(found.listed),
             (Err(_), Kind::Lora) => named_inside(self, name),
@@ -115,7 +103,7 @@ impl Artist for Networks {
         let previewer = self.preview_file().map(|file| self.previewer(&file));
         // A preview without its network is a coarser one.
         Ok(match previewer.and_then(Result::ok) {
-            Some(previewer) => Arc::new(painter.with_previewer(Some(previewer))),
+            Some(previewer) => Arc::new(painter.with_previewer(previewer)),
             None => painter,
         })
     }
