@@ -97,7 +97,7 @@ pub struct Painter {
     previewer: Option<Arc<Previewer>>,
     bytes: u64,
     /// The one that this was made of: while it is used, that one is.
-    base: Option<Arc<Painter>>,
+    _base: Option<Arc<Painter>>,
 }
 
 #[derive(Clone)]
@@ -144,7 +144,7 @@ impl Painter {
             prediction,
             previewer: None,
             bytes,
-            base: None,
+            _base: None,
         })
     }
 
@@ -165,7 +165,7 @@ impl Painter {
     pub fn with_previewer(self: &Arc<Self>, previewer: Arc<Previewer>) -> Self {
         Self {
             previewer: Some(previewer),
-            base: Some(Arc::clone(self)),
+            _base: Some(Arc::clone(self)),
             ..Self::clone(self)
         }
     }
