@@ -1,5 +1,7 @@
 //! `photog doctor`: what could keep the appliance from working, and what to do about it.
 
+mod gpu;
+
 use std::{
     net::TcpListener,
     process::ExitCode,
@@ -89,6 +91,7 @@ pub fn run(settings: &Settings, as_json: bool) -> anyhow::Result<ExitCode> {
 
 fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = examine_all_but_models(config);
+    findings.extend(gpu::examine(config.device, &gpu::This));
     // Whether a file can be used does not depend on the device, and the processor is always there.
     findings.extend(models(&Shelf::new(&config.data_dir, Device::Cpu)));
     findings

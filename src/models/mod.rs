@@ -13,11 +13,13 @@ mod full_width;
 pub mod library;
 pub mod lora;
 pub mod nn;
+pub mod nvidia;
 pub mod onnx;
 pub mod prompt;
 #[cfg(test)]
 mod reference;
 pub mod sampling;
+pub mod selfcheck;
 pub mod shelf;
 pub mod taesd;
 pub mod unet;
