@@ -154,7 +154,7 @@ impl Subject {
         let pixels = picture(width as u32 * factor, height as u32 * factor);
         let texts = texts(&painter)?;
         let control = Control {
-            net: Arc::new(Guide::open(&(self.control_net)()?, setting)?),
+            net: Arc::new(Guide::open(&*(self.control_net)()?, setting)?),
             hint: pixels.clone(),
             weight: 1.0,
             start: 0.0,
