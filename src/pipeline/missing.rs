@@ -53,19 +53,29 @@ pub fn lack_of(role: Role, shelf: &Shelf) -> Option<Lack> {
         Role::Predict => "making a portrait",
         Role::Sd => return lack_of_pictures(shelf),
     };
+    let lack = if has_base_model(shelf) {
+        String::from(":")
+    } else {
+        format!(
+            " needs a base model, and there is no `.safetensors` file in `{BASE_MODEL_FOLDER}` of the \
+             data folder;"
+        )
+    };
     Some(Lack {
         able: false,
         text: format!(
-            "{purpose} needs a base model, and there is no `.safetensors` file in \
-             `{BASE_MODEL_FOLDER}` of the data folder; this version of photog has no \
-             engine for it yet, so the request cannot succeed"
+            "{purpose}{lack} this version of photog has no engine for it yet, so the request cannot \
+             succeed"
         ),
     })
 }
 
+fn has_base_model(shelf: &Shelf) -> bool {
+    !library::listed(shelf.folder(), library::Kind::Checkpoint).is_empty()
+}
+
 fn lack_of_pictures(shelf: &Shelf) -> Option<Lack> {
-    let is_there = !library::listed(shelf.folder(), library::Kind::Checkpoint).is_empty();
-    (!is_there).then(|| Lack {
+    (!has_base_model(shelf)).then(|| Lack {
         able: false,
         text: format!(
             "making pictures needs a checkpoint of Stable Diffusion 1.x; put its `.safetensors` file, \
