@@ -7,7 +7,7 @@ use burn::Dispatch;
 use burn::backend::Flex;
 
 use super::DiffusionError;
-use super::painter::Setting;
+use super::Setting;
 use super::pictures;
 use crate::models::controlnet::ControlNet;
 use crate::models::nn::{Kernels, Layers, Maps, Place, Tokens};

@@ -22,6 +22,7 @@ mod painter;
 mod pictures;
 mod preview;
 mod sampler;
+mod setting;
 mod studio;
 #[cfg(test)]
 mod tests;
@@ -33,5 +34,6 @@ pub use error::DiffusionError;
 pub use job::{Flow, Job, Latents, Mask, Prompted, Stage, Text, Watch};
 pub use load::{NetworkLoader, Networks};
 pub use lora::LoraUse;
-pub use painter::{Painter, Setting};
+pub use painter::Painter;
 pub use preview::Previewer;
+pub use setting::Setting;

@@ -3,7 +3,7 @@
 use burn::backend::Flex;
 use burn::{Dispatch, Tensor};
 
-use super::painter::Setting;
+use super::Setting;
 use super::pictures::{from_numbers, latents_to_maps, numbers_of};
 use super::{DiffusionError, Latents};
 use crate::imaging::RgbImage;
