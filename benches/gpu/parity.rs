@@ -302,6 +302,6 @@ fn varies(numbers: &[f32]) -> bool {
 
 /// All bytes of pictures, around 0.
 fn centred(pictures: &[RgbImage]) -> Vec<f32> {
-    let bytes = pictures.iter().flat_map(|picture| picture.as_raw());
+    let bytes = pictures.iter().flat_map(RgbImage::as_raw);
     bytes.map(|&byte| f32::from(byte) - 127.5).collect()
 }
