@@ -275,7 +275,7 @@ fn blocks(width: usize) -> Vec<Block> {
 }
 
 /// How many panels fit into the registers beside each other.
-fn widest_block() -> usize {
+pub fn widest_block() -> usize {
     struct Lanes;
     impl pulp::WithSimd for Lanes {
         type Output = usize;

@@ -18,6 +18,7 @@ mod winograd;
 
 pub use self::attention::{Sizes, attention};
 pub use self::filter::{Filter, Window};
+pub use self::gemm::{PANEL, widest_block};
 pub use self::matrix::Matrix;
 pub use self::norm::{group_norm, layer_norm};
 pub use self::pointwise::{concat_channels, gated_gelu, quick_gelu, silu};
@@ -45,7 +46,7 @@ impl Shape {
 /// Runs a loop as a function of its own. Among others in one large function, the compiler would keep
 /// its numbers in memory instead of in registers.
 #[inline(never)]
-fn apart<S: pulp::Simd, Loop: pulp::WithSimd>(simd: S, job: Loop) -> Loop::Output {
+pub fn apart<S: pulp::Simd, Loop: pulp::WithSimd>(simd: S, job: Loop) -> Loop::Output {
     simd.vectorize(job)
 }
 

@@ -4,11 +4,8 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::gemm::PANEL;
-use super::pointwise::in_pieces;
+use super::pointwise::{PIECE, in_pieces};
 use super::vector::swish;
-
-/// Numbers that one thread handles at a time.
-const PIECE: usize = 32 * 1024;
 
 /// Normalizes each of `groups` groups of channels over all pixels of a picture, then multiplies with
 /// `scale` and adds `shift`, of one number per channel, and applies `x / (1 + e^-x)` if `silu`.

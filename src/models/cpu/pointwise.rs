@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::vector::{gelu, swish};
 
 /// Numbers that one thread handles at a time; below it nobody else is woken.
-const PIECE: usize = 32 * 1024;
+pub const PIECE: usize = 32 * 1024;
 
 /// `x / (1 + e^-x)`.
 pub fn silu(input: &[f32], out: &mut [f32]) {

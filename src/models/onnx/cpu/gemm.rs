@@ -10,10 +10,9 @@ use pulp::Simd;
 
 use super::tail::{Part, Tail, add, store};
 use super::{apart, whole_tiles};
+pub use crate::models::cpu::PANEL;
+use crate::models::cpu::widest_block;
 use crate::models::onnx::spec::Activation;
-
-/// Output channels come in panels of this many, whatever the machine's vector length is.
-pub const PANEL: usize = 16;
 
 /// Output channels that are computed together.
 #[derive(Clone, Debug)]
@@ -90,22 +89,6 @@ impl Packed {
     /// How many output channels there are.
     pub fn width(&self) -> usize {
         self.width
-    }
-}
-
-/// How many panels fit into the registers beside each other.
-fn widest_block() -> usize {
-    struct Lanes;
-    impl pulp::WithSimd for Lanes {
-        type Output = usize;
-        fn with_simd<S: Simd>(self, _: S) -> usize {
-            S::F32_LANES
-        }
-    }
-    if pulp::Arch::new().dispatch(Lanes) >= PANEL {
-        4
-    } else {
-        1
     }
 }
 

@@ -25,6 +25,7 @@ use self::store::Store;
 use super::kernels::{Kernels, plain};
 use super::operator::{Binary, Unary};
 use super::spec::{Activation, ConvSpec, Mix, Window};
+use crate::models::cpu::apart;
 
 /// Sizes of a batch of feature maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +49,6 @@ impl Shape {
 /// Threads that share the work of one operator.
 fn workers() -> usize {
     rayon::current_num_threads()
-}
-
-/// Runs a loop as a function of its own. Among others in one large function, the compiler would keep
-/// its numbers in memory instead of in registers.
-#[inline(never)]
-fn apart<S: pulp::Simd, Loop: pulp::WithSimd>(simd: S, job: Loop) -> Loop::Output {
-    simd.vectorize(job)
 }
 
 /// Where tiles of `size` pixels begin that cover `count` of them; none when there are fewer. The last
