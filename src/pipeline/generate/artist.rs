@@ -54,6 +54,8 @@ pub trait Artist: Send + Sync {
     /// The file that a request names: by name, file name or, for a checkpoint, title or hash. A LoRA
     /// is also found by the name that it has in its metadata.
     fn find(&self, kind: Kind, name: &str) -> Option<Self::File>;
+    /// The name of the file without its ending, as in [`About`]; nothing is read for it.
+    fn name<'f>(&self, file: &'f Self::File) -> &'f str;
     /// What results say of the file.
     fn about(&self, file: &Self::File) -> About;
     /// The model of a checkpoint, with another VAE than its own if there is one.

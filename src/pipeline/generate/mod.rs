@@ -131,12 +131,6 @@ impl GenerateTask {
         Options::read(&self.options, &request.common().overrides)?;
         Ok(())
     }
-
-    /// The caller's own name for the work.
-    pub fn id(&self) -> Option<&str> {
-        let id = self.payload.get("force_task_id")?.as_str()?;
-        (!id.is_empty()).then_some(id)
-    }
 }
 
 /// Makes the pictures of a request.

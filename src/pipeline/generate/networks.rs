@@ -40,13 +40,6 @@ impl From<LoadError<DiffusionError>> for ArtistError {
     }
 }
 
-/// Whether results name a file of this kind by its hash too. It is computed once for each file, so that
-/// the first result says what the second does. A file that cannot be read has none; that is told when
-/// it is loaded.
-fn is_named_by_its_hash(kind: Kind) -> bool {
-    kind != Kind::ControlNet
-}
-
 /// The LoRA that was given this name when it was trained (`ss_output_name`).
 fn named_inside(library: &Networks, name: &str) -> Option<Listed> {
     Library::list(library, Kind::Lora)
@@ -83,13 +76,19 @@ impl Artist for Networks {
         }
     }
 
+    fn name<'f>(&self, file: &'f Listed) -> &'f str {
+        &file.name
+    }
+
     fn about(&self, file: &Listed) -> About {
         About {
             name: file.name.clone(),
             file_name: file.file_name.clone(),
-            sha256: is_named_by_its_hash(file.kind)
-                .then(|| self.sha256(file, &mut || false).ok())
-                .flatten()
+            // It is computed once for each file, so that the first result says what the second does. A
+            // file that cannot be read has none; that is told when it is loaded.
+            sha256: self
+                .sha256(file, &mut || false)
+                .ok()
                 .map(|hash| hash.to_string()),
         }
     }

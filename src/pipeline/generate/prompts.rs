@@ -172,11 +172,11 @@ fn embeddings<A: Artist>(artist: &A, texts: &[&str]) -> Result<Known, GenerateEr
     let texts = texts.join("\n").to_lowercase();
     let mut known = Known::new();
     for file in artist.list(Kind::Embedding) {
-        let about = artist.about(&file);
-        let name = about.name.trim().to_lowercase();
+        let name = artist.name(&file).trim().to_lowercase();
         if name.is_empty() || !texts.contains(&name) || known.len() == EMBEDDINGS_MAX {
             continue;
         }
+        let about = artist.about(&file);
         let vectors = artist.embedding(&file)?;
         known.insert(about.name.as_str().into(), (about, vectors));
     }

@@ -107,7 +107,7 @@ impl<'a, A: Artist> Session<'a, A> {
             let text = format!(
                 "Module: {}, Model: {}, Weight: {:?}, Guidance Start: {:?}, Guidance End: {:?}",
                 format!("{:?}", unit.preparation.module).to_lowercase(),
-                self.artist.about(&file).name,
+                self.artist.name(&file),
                 unit.weight,
                 unit.start,
                 unit.end

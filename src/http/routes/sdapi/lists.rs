@@ -10,21 +10,19 @@ use super::{
 use crate::{
     http::{sd_models::SdUpscaler, state::App},
     models::sampling::{METHODS, Method, SPACINGS, Spacing},
+    pipeline::generate::{UPSCALERS, Upscaler},
 };
 
-/// Upscalers that need no network.
-const PLAIN_UPSCALERS: [&str; 3] = ["None", "Lanczos", "Nearest"];
 /// What these and networks of no stated scale are listed with.
 const SCALE: f64 = 4.0;
-/// Ways to enlarge the unfinished work.
-const LATENT_MODES: [&str; 6] = [
-    "Latent",
-    "Latent (antialiased)",
-    "Latent (bicubic)",
-    "Latent (bicubic antialiased)",
-    "Latent (nearest)",
-    "Latent (nearest-exact)",
-];
+
+/// Names of the upscalers of unfinished work, or of those of pictures that need no network.
+fn upscaler_names(of_latents: bool) -> impl Iterator<Item = &'static str> {
+    UPSCALERS
+        .into_iter()
+        .filter(move |(_, way)| matches!(way, Upscaler::Latent(_)) == of_latents)
+        .map(|(name, _)| name)
+}
 
 /// Samplers.
 #[utoipa::path(get, path = "/sdapi/v1/samplers", tag = "webui", responses(Listed))]
@@ -59,7 +57,7 @@ pub async fn schedulers(_caller: Caller) -> Json<Value> {
 #[utoipa::path(get, path = "/sdapi/v1/upscalers", tag = "webui", responses(Listed))]
 pub async fn upscalers(State(app): State<App>, _caller: Caller) -> Result<Json<Value>, SdRefusal> {
     let networks = with_models(&app, |models| models.upscalers()).await?;
-    let plain = PLAIN_UPSCALERS.map(|name| SdUpscaler {
+    let plain = upscaler_names(false).map(|name| SdUpscaler {
         name: name.to_owned(),
         model_path: None,
         scale: SCALE,
@@ -74,7 +72,7 @@ pub async fn upscalers(State(app): State<App>, _caller: Caller) -> Result<Json<V
             "scale": upscaler.scale,
         })
     };
-    Ok(Json(plain.into_iter().chain(networks).map(view).collect()))
+    Ok(Json(plain.chain(networks).map(view).collect()))
 }
 
 /// Upscalers of the unfinished work.
@@ -85,12 +83,8 @@ pub async fn upscalers(State(app): State<App>, _caller: Caller) -> Result<Json<V
     responses(Listed)
 )]
 pub async fn latent_upscale_modes(_caller: Caller) -> Json<Value> {
-    Json(
-        LATENT_MODES
-            .map(|name| json!({ "name": name }))
-            .into_iter()
-            .collect(),
-    )
+    let names = upscaler_names(true);
+    Json(names.map(|name| json!({ "name": name })).collect())
 }
 
 /// Checkpoints.

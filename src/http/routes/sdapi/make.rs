@@ -117,7 +117,7 @@ async fn run(
             .into());
     }
     let task = task::put(app, entry, name, headers, body).await?;
-    wait::answer(app, entry, task).await
+    Ok(wait::answer(app, entry, task).await)
 }
 
 fn admit(app: &App, entry: &ServiceEntry) -> Result<(), crate::http::error::Refusal> {

@@ -31,7 +31,9 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use bytes::Bytes;
 use serde_json::{Map, Value};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::{
     body::{self, content_length},
@@ -147,6 +149,19 @@ async fn with_models<T: Send + 'static>(
     blocking(move || ask(&*models)).await
 }
 
+/// Reads a body as a whole, with the room in memory to be kept for as long as it is.
+async fn read_whole(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), SdRefusal> {
+    let declared = content_length(headers).unwrap_or(limit).min(limit);
+    let room = app.reserve_upload(declared).await;
+    let bytes = body::whole(headers, body, limit, app.0.body_idle).await?;
+    Ok((bytes, room))
+}
+
 /// Reads a body that has to be a JSON object.
 async fn read_object(
     app: &App,
@@ -154,9 +169,7 @@ async fn read_object(
     body: Body,
     limit: u64,
 ) -> Result<Map<String, Value>, SdRefusal> {
-    let declared = content_length(headers).unwrap_or(limit).min(limit);
-    let _room = app.reserve_upload(declared).await;
-    let bytes = body::whole(headers, body, limit, app.0.body_idle).await?;
+    let (bytes, _room) = read_whole(app, headers, body, limit).await?;
     let read = blocking(move || serde_json::from_slice(&bytes)).await?;
     read.map_err(|error| not_an_object(&error))
 }

@@ -7,11 +7,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{blocking, error::SdRefusal, not_an_object, wait::Unattended};
+use super::{blocking, error::SdRefusal, not_an_object, read_whole, wait::Unattended};
 use crate::{
     domain::Tags,
     http::{
-        body::{self, content_length},
         sd_options::Options,
         state::{App, ServiceEntry},
     },
@@ -51,9 +50,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Task, SdRefusal> {
     let limit = entry.spec().queue.source.max_payload_bytes;
-    let declared = content_length(headers).unwrap_or(limit).min(limit);
-    let room = app.reserve_upload(declared).await;
-    let body = body::whole(headers, body, limit, app.0.body_idle).await?;
+    let (body, room) = read_whole(app, headers, body, limit).await?;
     let inner = app.clone();
     let prepared = blocking(move || {
         let id = task_id(&body)?;

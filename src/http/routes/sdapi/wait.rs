@@ -40,11 +40,7 @@ struct Failed {
 }
 
 /// Waits for the result of a task, takes it out of the sink and answers with it.
-pub(super) async fn answer(
-    app: &App,
-    entry: &ServiceEntry,
-    task: Task,
-) -> Result<Response, SdRefusal> {
+pub(super) async fn answer(app: &App, entry: &ServiceEntry, task: Task) -> Response {
     let mut response = match take(app, entry, &task).await {
         Ok(response) => {
             if let Some(unattended) = task.unattended {
@@ -59,7 +55,7 @@ pub(super) async fn answer(
     if let Some(value) = job.and_then(|job| HeaderValue::from_str(&job).ok()) {
         response.headers_mut().insert(JOB_HEADER, value);
     }
-    Ok(response)
+    response
 }
 
 async fn take(app: &App, entry: &ServiceEntry, task: &Task) -> Result<Response, SdRefusal> {

@@ -77,8 +77,6 @@ pub struct Common {
     pub sends_pictures: bool,
     /// Whether the pictures are kept on the server.
     pub saves_pictures: bool,
-    /// The caller's own name for the work.
-    pub task_id: Option<String>,
     /// What was not heard.
     pub warnings: Vec<String>,
 }
@@ -239,6 +237,8 @@ impl Common {
     fn read(fields: Fields<'_>) -> Result<Self, GenerateError> {
         let mut warnings = Vec::new();
         refuse_unbuilt(fields, &mut warnings)?;
+        // Whoever queues the request uses it; here it only has to be a text.
+        fields.text("force_task_id")?;
         let sampler = match fields.text("sampler_name")?.trim() {
             "" => fields.text("sampler_index")?,
             name => name,
@@ -279,9 +279,6 @@ impl Common {
             units,
             sends_pictures: fields.flag("send_images")?,
             saves_pictures: fields.flag("save_images")?,
-            task_id: Some(fields.text("force_task_id")?)
-                .filter(|id| !id.is_empty())
-                .map(str::to_owned),
             warnings,
         })
     }

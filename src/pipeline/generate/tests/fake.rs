@@ -136,6 +136,10 @@ impl Artist for Fake {
         all.find(|about| about.name == name || about.file_name == name)
     }
 
+    fn name<'f>(&self, file: &'f About) -> &'f str {
+        &file.name
+    }
+
     fn about(&self, file: &About) -> About {
         file.clone()
     }
