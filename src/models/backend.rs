@@ -1,6 +1,7 @@
 //! Where networks run: the one place that knows which backends of Burn are built in.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use burn::DispatchDevice;
@@ -34,18 +35,31 @@ impl fmt::Display for Device {
     }
 }
 
+/// Runs what may panic inside of a device's library. The error is what the panic said; what the work has
+/// left half done must not be looked at again.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let said = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
+        said.unwrap_or("it gave no reason").to_owned()
+    })
+}
+
+/// Files of a driver in a machine, and in Windows' Linux.
+pub const DRIVER_NODES: [&str; 2] = ["/dev/nvidiactl", "/dev/dxg"];
+
 /// How many NVIDIA GPUs can be used. The error says why there is none.
 pub fn cuda_devices() -> Result<usize, String> {
     use burn::tensor::backend::Backend;
 
     // The driver's library panics where it is missing, so the driver itself is looked for first.
-    let driver = ["/dev/nvidiactl", "/dev/dxg"]
-        .iter()
-        .any(|node| Path::new(node).exists());
+    let driver = DRIVER_NODES.iter().any(|node| Path::new(node).exists());
     if !driver {
         return Err("no NVIDIA driver is loaded on this machine".into());
     }
-    match std::panic::catch_unwind(|| burn::backend::Cuda::<f32, i32>::device_count(0)) {
+    match catch_unwind(|| burn::backend::Cuda::<f32, i32>::device_count(0)) {
         Ok(0) => Err("the NVIDIA driver finds no GPU".into()),
         Ok(count) => Ok(count),
         Err(_) => Err("the library of the NVIDIA driver (libcuda) cannot be loaded".into()),

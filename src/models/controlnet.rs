@@ -5,7 +5,7 @@ use burn::Tensor;
 use burn::tensor::TensorData;
 
 use super::nn::{Builder, Conv, Kernels, Maps, Tokens, Window};
-use super::unet::{Encoded, Encoder};
+use super::unet::{Encoded, Encoder, skip_widths};
 use super::weights::{ControlNetConfig, WeightsError};
 
 /// The network.
@@ -64,11 +64,7 @@ impl<B: Kernels> ControlNet<B> {
     /// Reads it.
     pub fn new(builder: &Builder<'_, B>, config: &ControlNetConfig) -> Result<Self, WeightsError> {
         let unet = &config.unet;
-        let mut widths = vec![unet.block_out_channels[0]];
-        for (level, &width) in unet.block_out_channels.iter().enumerate() {
-            let halved = usize::from(level + 1 < unet.block_out_channels.len());
-            widths.extend(std::iter::repeat_n(width, unet.layers_per_block + halved));
-        }
+        let widths = skip_widths(unet);
         let single = |name: &str, width: usize| builder.conv(name, width, width, Window::same(1));
         let skips = widths.iter().enumerate();
         Ok(Self {

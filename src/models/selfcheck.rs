@@ -4,14 +4,13 @@
 //! numbers do not show it.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, TensorData};
 use burn::{Dispatch, Tensor};
 
-use super::backend::Device;
+use super::backend::{Device, caught};
 
 /// A product that is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +51,7 @@ impl fmt::Display for Product {
 /// library's panics are errors too.
 pub fn try_product(product: Product, device: Device) -> Result<(), String> {
     // The product is made of constants, and nothing of it is looked at after a panic.
-    let made = catch_unwind(AssertUnwindSafe(|| compute(product, device)));
-    let made = made.unwrap_or_else(|panic| {
-        let said = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or(panic.downcast_ref::<&str>().copied());
-        Err(said.unwrap_or("it gave no reason").to_owned())
-    })?;
+    let made = caught(|| compute(product, device))??;
     let wanted = compute(product, Device::Cpu)?;
     compare(&wanted, &made, product.tolerance())
 }

@@ -8,16 +8,13 @@ use crate::{
     config::DeviceChoice,
     domain::MIB,
     models::{
-        backend::Device,
+        backend::{DRIVER_NODES, Device},
         nvidia::{self, CudaVersion, Driver, LibraryError},
         selfcheck::{Product, try_product},
     },
 };
 
 use super::{Finding, Level, finding};
-
-/// Files of a driver in a machine, and in Windows' Linux.
-const NODES: [&str; 2] = ["/dev/nvidiactl", "/dev/dxg"];
 
 /// Folders in which CUDA is looked for where `CUDA_PATH` does not name one, in Burn's order.
 const FOLDERS: [&str; 2] = ["/usr/local/cuda", "/opt/cuda"];
@@ -82,7 +79,7 @@ impl Machine for This {
 /// What there is to say of the GPU. Where the processor was chosen, or no driver is loaded, this is
 /// nothing: the finding on the device says it already.
 pub(super) fn examine(choice: DeviceChoice, machine: &dyn Machine) -> Vec<Finding> {
-    let driver = NODES.iter().any(|node| machine.has(Path::new(node)));
+    let driver = DRIVER_NODES.iter().any(|node| machine.has(Path::new(node)));
     if choice == DeviceChoice::Cpu || !driver {
         return Vec::new();
     }
@@ -308,7 +305,7 @@ mod tests {
         let mut files: BTreeSet<PathBuf> = headers.map(|name| include.join(name)).collect();
         let below = include.join("cccl");
         files.extend(LIBRARY_HEADERS.iter().map(|name| below.join(name)));
-        files.insert(PathBuf::from(NODES[0]));
+        files.insert(PathBuf::from(DRIVER_NODES[0]));
         Staged {
             files,
             cuda_path: None,
@@ -352,7 +349,7 @@ mod tests {
     fn nothing_is_said_without_a_driver_or_when_the_processor_was_chosen() {
         let mut machine = whole();
         assert!(found(DeviceChoice::Cpu, &machine).0.is_empty());
-        machine.files.remove(Path::new(NODES[0]));
+        machine.files.remove(Path::new(DRIVER_NODES[0]));
         assert!(found(DeviceChoice::Auto, &machine).0.is_empty());
     }
 

@@ -1,8 +1,7 @@
 //! Keeps a device's failures from ending more than the work in hand.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::DiffusionError;
+use crate::models::backend::caught;
 use crate::models::nn::Kernels;
 
 /// Words in which drivers and Burn say that memory ran out.
@@ -44,14 +43,10 @@ fn attempt<T>(
     work: &mut impl FnMut() -> Result<T, DiffusionError>,
 ) -> Result<T, DiffusionError> {
     // Nothing that the work leaves half done is looked at again: it is tried from its start.
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or(panic.downcast_ref::<&str>().copied());
+    caught(work).unwrap_or_else(|reason| {
         Err(DiffusionError::Device {
             device: name.to_owned(),
-            reason: said.unwrap_or("it gave no reason").to_owned(),
+            reason,
         })
     })
 }

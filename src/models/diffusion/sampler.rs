@@ -71,15 +71,9 @@ impl<B: Kernels> Sampler<'_, B> {
                 sample = sample + draw() * churn;
             }
             let questions = Questions::at(step, job.positive, job.negative, job.guidance);
-            let answers = match asked.take() {
-                Some(Asked {
-                    key,
-                    questions: old,
-                }) if key == questions => Asked {
-                    key,
-                    questions: old,
-                },
-                _ => Asked {
+            let answers = match asked.take().filter(|old: &Asked<B>| old.key == questions) {
+                Some(old) => old,
+                None => Asked {
                     questions: questions.upload(self.place),
                     key: questions,
                 },

@@ -10,7 +10,7 @@
 use super::{
     FileHash,
     listed::{Kind, Listed},
-    scan::{Listing, PICKLE_HINT},
+    scan::Listing,
 };
 
 /// Most models that an error names.
@@ -155,11 +155,12 @@ struct Candidate<'a> {
 
 /// Those of which the text is a name; the clearest form of a name goes first.
 fn by_name<'a>(candidates: &[Candidate<'a>], text: &str, capitals_count: bool) -> Vec<&'a Listed> {
+    let small = text.to_lowercase();
     let same = |name: &str| {
         if capitals_count {
             name == text
         } else {
-            name.to_lowercase() == text.to_lowercase()
+            name.to_lowercase() == small
         }
     };
     let forms: [&dyn Fn(&Candidate<'_>) -> bool; 6] = [
@@ -225,7 +226,7 @@ fn refused(kind: Kind, text: &str, listing: &Listing) -> Option<FindError> {
     Some(FindError::Refused {
         kind,
         file: file.file_name.clone(),
-        reason: PICKLE_HINT,
+        reason: file.hint,
     })
 }
 

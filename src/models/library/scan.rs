@@ -60,7 +60,7 @@ pub struct RefusedFile {
 }
 
 /// Why pickles are not read.
-pub(super) const PICKLE_HINT: &str = "it is a pickle, which can run code when it is opened; take the \
+const PICKLE_HINT: &str = "it is a pickle, which can run code when it is opened; take the \
                                       .safetensors file of the same model, or convert it";
 
 /// Looks through the folder of a kind. A folder that is not there holds nothing.

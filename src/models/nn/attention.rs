@@ -61,11 +61,7 @@ fn join<B: Backend>(output: Tensor<B, 4>) -> Tokens<B> {
 ///
 /// Zeros change no score; but the kernel divides by the root of the padded size, so the queries are
 /// scaled by the quotient of both roots. A scale given to Burn would turn the kernel off.
-pub fn fused<B: Backend>(
-    query: Tensor<B, 4>,
-    key: Tensor<B, 4>,
-    value: Tensor<B, 4>,
-) -> Tensor<B, 4> {
+fn fused<B: Backend>(query: Tensor<B, 4>, key: Tensor<B, 4>, value: Tensor<B, 4>) -> Tensor<B, 4> {
     let [_, _, _, head] = query.dims();
     let padded = head.next_multiple_of(FUSED_HEAD);
     let options = AttentionModuleOptions::default();
@@ -79,7 +75,7 @@ pub fn fused<B: Backend>(
 }
 
 /// By separate products, with softmax in 32-bit floats.
-pub fn explicit<B: Backend>(
+fn explicit<B: Backend>(
     query: Tensor<B, 4>,
     key: Tensor<B, 4>,
     value: &Tensor<B, 4>,

@@ -7,7 +7,7 @@
 //! A layer is cheap to clone: clones share their weights. Statistics, softmax and sums of norms are
 //! made in 32-bit floats, whatever the weights are kept in.
 
-pub mod attention;
+mod attention;
 mod builder;
 mod cpu;
 mod general;

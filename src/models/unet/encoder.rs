@@ -13,6 +13,17 @@ pub(super) fn time_length(config: &UnetConfig) -> usize {
     4 * config.block_out_channels[0]
 }
 
+/// Channels of what the way down leaves, in the order of [`Encoded::skips`].
+pub fn skip_widths(config: &UnetConfig) -> Vec<usize> {
+    let channels = &config.block_out_channels;
+    let mut widths = vec![channels[0]];
+    for (level, &width) in channels.iter().enumerate() {
+        let halved = usize::from(level + 1 < channels.len());
+        widths.extend(std::iter::repeat_n(width, config.layers_per_block + halved));
+    }
+    widths
+}
+
 /// Sizes of a residual block at a level, from one number of channels to another.
 pub(super) fn resnet_sizes(config: &UnetConfig, inputs: usize, outputs: usize) -> ResnetSizes {
     ResnetSizes {

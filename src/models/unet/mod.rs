@@ -10,7 +10,7 @@ mod tests;
 mod time;
 pub mod transformer;
 
-pub use encoder::{Encoded, Encoder};
+pub use encoder::{Encoded, Encoder, skip_widths};
 
 use burn::Tensor;
 
@@ -43,12 +43,7 @@ impl<B: Kernels> Unet<B> {
     pub fn new(builder: &Builder<'_, B>, config: &UnetConfig) -> Result<Self, WeightsError> {
         let encoder = Encoder::new(builder, config)?;
         let channels = &config.block_out_channels;
-        // The channels of what the way down leaves, in the order of Encoded::skips.
-        let mut left = vec![channels[0]];
-        for (level, &width) in channels.iter().enumerate() {
-            let halved = usize::from(level + 1 < channels.len());
-            left.extend(std::iter::repeat_n(width, config.layers_per_block + halved));
-        }
+        let mut left = skip_widths(config);
         let mut hidden = channels[channels.len() - 1];
         let mut levels = Vec::with_capacity(channels.len());
         for index in 0..channels.len() {

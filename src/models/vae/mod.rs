@@ -101,6 +101,11 @@ impl<B: Kernels> Encoder<B> {
         })
     }
 
+    /// How many times larger a picture is than its latent: each level but the last halves it.
+    fn factor(&self) -> usize {
+        1 << (self.levels.len() - 1)
+    }
+
     /// Pictures `[b, h, w, 3]` to what their latents may be.
     pub fn forward(&self, pictures: Maps<B>) -> Posterior<B> {
         let moments = self.moments_of(pictures);
@@ -191,6 +196,11 @@ impl<B: Kernels> Decoder<B> {
             )?,
             scale: config.scaling_factor,
         })
+    }
+
+    /// How many times larger a picture is than its latent: each level but the last doubles it.
+    fn factor(&self) -> usize {
+        1 << (self.levels.len() - 1)
     }
 
     /// Latents `[b, h, w, c]` in the scale of the UNet to pictures `[b, 8 h, 8 w, 3]`. Values may

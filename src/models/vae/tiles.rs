@@ -12,9 +12,6 @@ use burn::tensor::backend::ExecutionError;
 use super::{Decoder, Encoder, Posterior};
 use crate::models::nn::{Kernels, Maps};
 
-/// How many times larger a picture is than its latent.
-pub const FACTOR: usize = 8;
-
 /// How a picture is cut, in latent pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiling {
@@ -66,7 +63,7 @@ pub fn decode_tiled<B: Kernels>(
     between: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Maps<B>, TileError> {
     let decode = |tile: Maps<B>| decoder.forward(tile);
-    in_tiles(latents, tiling, (1, FACTOR), decode, between)
+    in_tiles(latents, tiling, (1, decoder.factor()), decode, between)
 }
 
 /// As [`Encoder::forward`], in tiles.
@@ -77,7 +74,7 @@ pub fn encode_tiled<B: Kernels>(
     between: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Posterior<B>, TileError> {
     let encode = |tile: Maps<B>| encoder.moments_of(tile);
-    let moments = in_tiles(pictures, tiling, (FACTOR, 1), encode, between)?;
+    let moments = in_tiles(pictures, tiling, (encoder.factor(), 1), encode, between)?;
     Ok(encoder.posterior(moments))
 }
 
