@@ -130,7 +130,7 @@ fn install(data: &Path, home: &Path) -> Result<()> {
 }
 
 fn open(home: &Path, device: Device) -> Result<FaceModels> {
-    Ok(FaceModels::open(&Catalog::built_in(), home, device)?)
+    Ok(FaceModels::open(&Catalog::built_in(), home, None, device)?)
 }
 
 fn read(path: &Path) -> Result<RgbImage> {
@@ -351,7 +351,7 @@ fn compare(data: &Path, home: &Path, device: &str) -> Result<ExitCode> {
     collect(&data.join("images"), &mut photos)?;
     photos.sort();
     let catalog = Catalog::built_in();
-    let detector = catalog.present(Role::FaceDetector, home);
+    let detector = catalog.present(Role::FaceDetector, home, None);
     let threshold = detector.and_then(|(entry, _)| entry.thresholds.score);
     let threshold = threshold.context("there is no face-detector")?;
     let (mut faces, mut worst) = (0, 0.0_f32);

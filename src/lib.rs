@@ -33,6 +33,7 @@
 //! - [`store`]: the data folder, whole-or-absent files, and the folders in which requests may name
 //!   files.
 //! - [`queue`]: durable queues and the list of jobs.
+//! - [`pack`]: networks that are built into the program, with people to try them on.
 //! - [`imaging`]: from the bytes of a file to upright RGB pixels.
 //! - [`fetch`]: from the address of a picture to its bytes, with a guard around private networks.
 //! - [`models`]: which networks there are, and how they run: faces from ONNX files, pictures from the
@@ -70,14 +71,15 @@
 //! | `observe` | nothing | what the numbers mean |
 //! | `store` | `domain` | SQL, HTTP, what files mean |
 //! | `queue` | `domain`, `observe` | HTTP, payloads, how many slots there are |
+//! | `pack` | nothing | what files mean, when networks come from it |
 //! | `imaging` | nothing | files, addresses, what a picture shows |
 //! | `fetch` | `domain`, `job`, `store`, `imaging` | what a picture is for |
-//! | `models` | `store`, `imaging` | jobs, requests, HTTP |
+//! | `models` | `store`, `pack`, `imaging` | jobs, requests, HTTP |
 //! | `services` | `domain` | I/O, the machine beyond the numbers it is given |
 //! | `scheduler` | `domain` | threads, I/O, clocks, payloads |
 //! | `pipeline` | `domain`, `job`, `imaging`, `fetch`, `models` | queues, HTTP, the slot it runs in |
 //! | `workers` | `domain`, `job`, `observe`, `store`, `queue`, `fetch`, `models`, `scheduler`, `pipeline` | HTTP |
-//! | `config` | `domain`, `store`, `queue`, `fetch` | what the settings are used for |
+//! | `config` | `domain`, `store`, `pack`, `queue`, `fetch` | what the settings are used for |
 //! | `http` | `domain`, `observe`, `store`, `queue`, `models`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
 //! | `cli` | everything | |
 //!
@@ -86,6 +88,7 @@
 //! | library | known to |
 //! | --- | --- |
 //! | `rusqlite` | `queue` |
+//! | `rust_embed` | `pack` |
 //! | `axum`, `hyper`, `hyper_util`, `utoipa` | `http` |
 //! | `prost` | `http`, `models` |
 //! | `burn` | `models` |
@@ -94,7 +97,7 @@
 //! | `memmap2`, `half` | `models` |
 //! | `regex`, `icu_normalizer`, `instant_clip_tokenizer` | `models` |
 //! | `ureq` | `fetch` |
-//! | `toml` | `config`, `models` |
+//! | `toml` | `pack`, `config`, `models` |
 //! | `indicatif` | `cli` |
 //! | `prometheus_client` | `observe`, `http` |
 //! | `tracing_subscriber`, `sd_notify` | `observe` |
@@ -160,6 +163,7 @@ pub mod imaging;
 pub mod job;
 pub mod models;
 pub mod observe;
+pub mod pack;
 pub mod pipeline;
 pub mod queue;
 pub mod scheduler;

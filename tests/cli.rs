@@ -13,6 +13,8 @@ mod generate;
 mod models;
 #[path = "cli/networks.rs"]
 mod networks;
+#[path = "cli/packs.rs"]
+mod packs;
 #[path = "cli/program.rs"]
 mod program;
 
@@ -278,7 +280,12 @@ fn check_without_a_detector_says_how_to_get_one() {
     for format in [&["check"][..], &["check", "--json"]] {
         let run = home.run(&[format, &[&photo]].concat());
         let line = run.failure();
-        for part in ["face-detector", "webui/models/photog", "photog models"] {
+        for part in [
+            "face-detector",
+            "webui/models/photog",
+            "photog models",
+            "--pack demo",
+        ] {
             assert!(line.contains(part), "{part}: {line}");
         }
     }
@@ -377,7 +384,7 @@ fn completions_are_printed_for_each_shell() {
 #[test]
 fn serve_says_where_it_listens_and_nothing_else_on_standard_output() {
     let home = Home::new();
-    let server = home.serve(&[]);
+    let server = home.serve(&["--pack", "none"]);
     assert!(std::net::TcpStream::connect(&server.address).is_ok());
     let (status, rest) = server.stop();
     assert_eq!((status.code(), &*rest), (Some(0), ""));

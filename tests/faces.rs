@@ -18,6 +18,7 @@ use photog::{
         backend::Device,
         catalog::{Catalog, Entry},
         face::{Bounds, Face, FaceDetector, FaceEmbedder, FaceQuality, align},
+        place::Place,
     },
 };
 use safetensors::SafeTensors;
@@ -53,11 +54,11 @@ fn open<T>(
     data: &Path,
     name: &str,
     file: &str,
-    open: impl Fn(&Path, &Entry, Device) -> Result<T, ModelError>,
+    open: impl Fn(&Place, &Entry, Device) -> Result<T, ModelError>,
 ) -> T {
     let catalog = Catalog::built_in();
     let entry = catalog.find(name).unwrap();
-    open(&data.join("models").join(file), entry, device()).unwrap()
+    open(&data.join("models").join(file).into(), entry, device()).unwrap()
 }
 
 /// A photo, unless it has one of the two formats that photog refuses and the reference does not.

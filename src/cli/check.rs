@@ -22,7 +22,7 @@ use crate::{
 };
 
 use super::{
-    device, out,
+    device, out, packs,
     progress::{Progress, Unit},
 };
 
@@ -47,7 +47,7 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     let config = settings.check()?;
     let started = Instant::now();
     let device = device::choose(config.device).map_err(anyhow::Error::msg)?;
-    let observer = Shelf::new(&config.data_dir, device)
+    let observer = Shelf::new(packs::of_command(&config), device)
         .observer()
         .context("photos cannot be judged")?;
     if args.same_person
@@ -82,6 +82,7 @@ pub fn run(args: &CheckArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     if as_json {
         out::json(&as_result(&names, &judgement, started.elapsed()))?;
     } else {
+        packs::tell(judgement.notice);
         out::bytes(as_table(&names, &judgement).as_bytes())?;
         if args.same_person {
             out::line(same_person(judgement.same_person))?;
@@ -270,6 +271,7 @@ mod tests {
             ],
             same_person: Some(true),
             same_shots: vec![(3, 0)],
+            notice: None,
         }
     }
 

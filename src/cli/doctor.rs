@@ -18,13 +18,14 @@ use crate::{
         backend::{Device, cuda_devices},
         catalog,
         shelf::Shelf,
+        supply::{self, Supply},
     },
     pipeline::lack_of,
     queue::{QueueError, Store},
     store::{DataFolder, write_atomic},
 };
 
-use super::{device as choice, out};
+use super::{device as choice, out, packs};
 
 /// 2026-01-01: a clock before it was never set.
 const CLOCK_MIN_SECONDS: u64 = 1_767_225_600;
@@ -93,7 +94,9 @@ fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = examine_all_but_models(config);
     findings.extend(gpu::examine(config.device, &gpu::This));
     // Whether a file can be used does not depend on the device, and the processor is always there.
-    findings.extend(models(&Shelf::new(&config.data_dir, Device::Cpu)));
+    let supply = packs::of_server(config, &config.data_dir);
+    findings.extend(pack(&supply));
+    findings.extend(models(&Shelf::new(supply, Device::Cpu)));
     findings
 }
 
@@ -268,6 +271,16 @@ fn device(config: &Config) -> Finding {
         }
     };
     finding("device", Level::Ok, text)
+}
+
+/// Whether the server's networks are those of a pack.
+fn pack(supply: &Supply) -> Option<Finding> {
+    let pack = supply.pack()?;
+    let text = format!(
+        "the {pack} pack is used; results are {}",
+        supply::notice(pack)
+    );
+    Some(finding("pack", Level::Warning, text))
 }
 
 /// What services lack, and whether the networks that are there can be used.

@@ -1,7 +1,6 @@
 //! `photog generate`: pictures from words, or from a picture and words.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -13,7 +12,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{
-    device, out,
+    device, out, packs,
     progress::{Progress as Bar, Unit},
     signals,
 };
@@ -21,10 +20,12 @@ use crate::{
     config::Settings,
     job::CancelToken,
     models::{
-        diffusion::{NetworkLoader, Setting},
-        library::Library,
+        diffusion::{NetworkLoader, Networks, Setting},
+        weights::Files,
     },
-    pipeline::generate::{Audience, GenerateTask, Generated, Progress, Task, Wish, generate},
+    pipeline::generate::{
+        Audience, GenerateTask, Generated, Progress, SIDES, Task, Wish, generate,
+    },
     store::write_atomic,
 };
 
@@ -52,10 +53,11 @@ pub struct GenerateArgs {
     /// Steps of the sampler
     #[arg(long, value_name = "N", default_value_t = 20)]
     steps: u32,
-    /// Width in pixels, a multiple of 8
+    /// Width in pixels, a multiple of 8 [default: of the starting picture, or what the checkpoint was
+    /// trained with]
     #[arg(long, value_name = "PIXELS")]
     width: Option<u32>,
-    /// Height in pixels, a multiple of 8
+    /// Height in pixels, a multiple of 8 [default: as for the width]
     #[arg(long, value_name = "PIXELS")]
     height: Option<u32>,
     /// Sampler, as the WebUI names it
@@ -115,25 +117,20 @@ pub fn run(args: &GenerateArgs, settings: &Settings, as_json: bool) -> anyhow::R
         );
     }
     let loader = NetworkLoader::new(Setting::new(device));
-    let library = Library::new(&config.data_dir, loader, u64::MAX);
-    let task = task(args)?;
+    let networks = Networks::new(packs::of_command(&config), loader, u64::MAX);
+    let task = task(args, &networks)?;
     let cancel = CancelToken::default();
     signals::cancel_on_signal(&cancel)?;
     let mut shown = Shown {
         bar: Bar::new("making pictures, step", Unit::Count),
         cancel,
     };
-    let made = generate(&task, &library, &mut shown);
+    let made = generate(&task, &networks, &mut shown);
     shown.bar.end();
     let made = made.context("no picture was made")?;
     let files = written(args, &made)?;
     for comment in made.info["comments"].as_array().into_iter().flatten() {
-        // Who closed standard error does not want to read it.
-        let _ = writeln!(
-            std::io::stderr(),
-            "photog: {}",
-            comment.as_str().unwrap_or_default()
-        );
+        packs::tell(comment.as_str());
     }
     if as_json {
         out::json(&json!({
@@ -169,7 +166,7 @@ impl Audience for Shown {
 }
 
 /// The request in the WebUI's form, which is what the service takes too.
-fn task(args: &GenerateArgs) -> anyhow::Result<GenerateTask> {
+fn task(args: &GenerateArgs, networks: &Networks) -> anyhow::Result<GenerateTask> {
     let mut prompt = args.prompt.clone();
     for lora in &args.lora {
         let (name, weight) = lora
@@ -190,11 +187,11 @@ fn task(args: &GenerateArgs) -> anyhow::Result<GenerateTask> {
         "n_iter": args.count.div_ceil(args.batch.max(1)),
     });
     let mut task = Task::Txt2img;
-    let mut size = (512, 512);
+    let mut size = None;
     if let Some(init) = &args.init {
         task = Task::Img2img;
         let (bytes, own) = picture(init)?;
-        size = own;
+        size = Some(own);
         payload["init_images"] = json!([bytes]);
         payload["denoising_strength"] = json!(args.strength);
         payload["mask_blur"] = json!(args.mask_blur);
@@ -204,6 +201,10 @@ fn task(args: &GenerateArgs) -> anyhow::Result<GenerateTask> {
             payload["mask"] = json!(picture(mask)?.0);
         }
     }
+    let size = size.unwrap_or_else(|| {
+        let side = native_side(networks, args.model.as_deref());
+        (side, side)
+    });
     payload["width"] = json!(args.width.unwrap_or(size.0));
     payload["height"] = json!(args.height.unwrap_or(size.1));
     let units = args
@@ -230,6 +231,21 @@ fn task(args: &GenerateArgs) -> anyhow::Result<GenerateTask> {
         payload,
         options,
     })
+}
+
+/// Sides of pictures that the checkpoint was trained with, as far as they can be made. One that is
+/// not there or cannot be opened is told of when the picture is made.
+fn native_side(networks: &Networks, model: Option<&str>) -> u32 {
+    const USUAL: u32 = 512;
+    let found = networks.find_checkpoint(model);
+    let opened = found.map(|found| Files::at(&found.listed.place));
+    match opened {
+        Ok(Ok(Files::Checkpoint(checkpoint))) => {
+            let side = u32::try_from(checkpoint.native_side()).unwrap_or(u32::MAX);
+            (side / 8 * 8).clamp(*SIDES.start(), *SIDES.end())
+        }
+        _ => USUAL,
+    }
 }
 
 /// A picture in base64, and a size of multiples of 8 that it has or nearly has.

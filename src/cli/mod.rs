@@ -8,6 +8,7 @@ mod doctor;
 mod generate;
 mod models;
 mod out;
+mod packs;
 mod progress;
 mod serve;
 mod signals;
@@ -44,6 +45,9 @@ struct Common {
     /// Device to work on [default: auto]
     #[arg(long, global = true, value_name = "auto|cpu|cuda|cuda:N")]
     device: Option<String>,
+    /// Networks that are built into photog, instead of those of the data folder [default: auto]
+    #[arg(long, global = true, value_name = "auto|none|demo")]
+    pack: Option<String>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
@@ -101,6 +105,9 @@ impl Common {
         }
         if let Some(device) = &self.device {
             flags.push(("device", vec![device.clone()]));
+        }
+        if let Some(pack) = &self.pack {
+            flags.push(("pack", vec![pack.clone()]));
         }
         let file = self
             .config

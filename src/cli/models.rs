@@ -16,12 +16,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::{
-    config::Settings,
+    config::{PackChoice, Settings},
     models::{
         ModelError,
-        catalog::{Catalog, Entry, Identity, Lock, MODEL_FOLDER},
+        catalog::{Catalog, Entry, Identity, Lock, MODEL_FOLDER, Role},
         check_network,
+        place::Place,
     },
+    pack::Pack,
     store::sync_folder,
 };
 
@@ -66,7 +68,7 @@ pub fn run(args: &ModelsArgs, settings: &Settings, as_json: bool) -> anyhow::Res
     let config = settings.check()?;
     let root = std::path::absolute(&config.data_dir)
         .with_context(|| format!("the folder {}", config.data_dir.display()))?;
-    let stock = Stock::open(root)?;
+    let stock = Stock::open(root, config.pack)?;
     match &args.action {
         Action::List => list::run(&stock, as_json),
         Action::Pull { names } => pull::run(&stock, names, &config.network, as_json),
@@ -80,15 +82,18 @@ struct Stock {
     root: PathBuf,
     catalog: Catalog,
     lock: Lock,
+    /// Whether commands take networks from a pack.
+    choice: PackChoice,
 }
 
 impl Stock {
     /// Reads the lists. Nothing is made, least of all a folder under a mistyped name.
-    fn open(root: PathBuf) -> anyhow::Result<Self> {
+    fn open(root: PathBuf, choice: PackChoice) -> anyhow::Result<Self> {
         Ok(Self {
             catalog: Catalog::load(&root)?,
             lock: Lock::load(&root)?,
             root,
+            choice,
         })
     }
 
@@ -104,10 +109,29 @@ impl Stock {
         }
     }
 
+    /// The pack whose networks commands use, if one was named.
+    fn pack(&self) -> Option<Pack> {
+        match self.choice {
+            PackChoice::Named(pack) => Some(pack),
+            PackChoice::Auto | PackChoice::None => None,
+        }
+    }
+
+    /// The network of the data folder that serves a role of faces.
+    fn of_folder(&self, role: Role) -> Option<&Entry> {
+        let found = self.catalog.present(role, &self.root, None);
+        found.map(|(entry, _)| entry)
+    }
+
     /// How the file of an entry looks from outside, without reading it.
     fn state(&self, entry: &Entry) -> State {
+        let path = match entry.place(&self.root) {
+            Place::Disk(path) => path,
+            place if place.is_there() => return State::BuiltIn,
+            Place::Pack(..) => return State::Missing,
+        };
         let expected = self.lock.expected(entry).size;
-        match fs::metadata(entry.path(&self.root)) {
+        match fs::metadata(path) {
             Ok(data) if !data.is_file() => State::Damaged,
             Ok(data) if expected.is_some_and(|size| size != data.len()) => State::Damaged,
             Ok(_) => State::Present,
@@ -117,11 +141,11 @@ impl Stock {
 
     /// The file of an entry, if it is whole: by its hash, or where none is known by what it holds.
     fn whole(&self, entry: &Entry) -> Option<Identity> {
-        let path = entry.path(&self.root);
-        let found = Identity::of(&path).ok()?;
+        let place = entry.place(&self.root);
+        let found = Identity::at(&place).ok()?;
         let expected = self.lock.expected(entry);
         expected.check(&found).ok()?;
-        (expected.sha256.is_some() || check_network(entry, &path).is_ok()).then_some(found)
+        (expected.sha256.is_some() || check_network(entry, &place).is_ok()).then_some(found)
     }
 
     /// Where a file waits until it has been looked into; nothing else looks for this name.
@@ -134,7 +158,7 @@ impl Stock {
     /// name. A file that is not the network is thrown away.
     fn accept(&self, entry: &Entry, found: &Identity) -> Result<(), NotAccepted> {
         let unchecked = self.unchecked(entry);
-        if let Err(error) = check_network(entry, &unchecked) {
+        if let Err(error) = check_network(entry, &Place::from(&*unchecked)) {
             // What remains of it is harmless.
             let _ = fs::remove_file(&unchecked);
             return Err(NotAccepted::Network(error));
@@ -164,6 +188,8 @@ enum NotAccepted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Present,
+    /// It is part of the program.
+    BuiltIn,
     Missing,
     /// It has not the size that it should have.
     Damaged,
@@ -173,6 +199,7 @@ impl State {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Present => "present",
+            Self::BuiltIn => "built in",
             Self::Missing => "missing",
             Self::Damaged => "damaged",
         }

@@ -2,13 +2,7 @@
 
 mod manager;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, builder::TypedValueParser as _};
@@ -27,8 +21,10 @@ use crate::{
         self,
         diffusion::{NetworkLoader, Networks, Setting},
         shelf::Shelf,
+        supply::{self, Supply},
     },
     observe::{CommitMetrics, JobMetrics, notify_manager},
+    pack::Pack,
     pipeline::lack_of,
     queue::{QueueError, Store, StoreOptions, SystemClock},
     scheduler::{Device, DeviceId},
@@ -37,7 +33,7 @@ use crate::{
     workers::{EngineSettings, Engines, Scheduler},
 };
 
-use super::{device, out};
+use super::{device, out, packs};
 
 /// Largest service JSON file that is read; the reader of service JSON has a smaller limit.
 const SERVICE_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
@@ -103,7 +99,7 @@ pub fn run(args: &ServeArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
 }
 
 /// The networks that make pictures, with a limit to what stays loaded.
-fn networks(config: &Config, folder: &Path, device: models::backend::Device) -> Networks {
+fn networks(config: &Config, supply: Supply, device: models::backend::Device) -> Networks {
     let memory = rustix::system::sysinfo();
     let half = memory.totalram as u64 * u64::from(memory.mem_unit) / 2;
     let limit = config.models_memory_bytes.unwrap_or(match device {
@@ -111,7 +107,7 @@ fn networks(config: &Config, folder: &Path, device: models::backend::Device) -> 
         // What does not fit is found when it is loaded, and then the unused make room.
         models::backend::Device::Cuda(_) => u64::MAX,
     });
-    Networks::new(folder, NetworkLoader::new(Setting::new(device)), limit)
+    Networks::new(supply, NetworkLoader::new(Setting::new(device)), limit)
 }
 
 /// Everything that runs in `photog serve`.
@@ -119,6 +115,8 @@ struct Appliance {
     store: Store,
     scheduler: Arc<Scheduler>,
     app: App,
+    /// From where networks come.
+    supply: Supply,
     /// How long a stop waits for running work.
     stop_limit: Duration,
     /// Keeps the data folder ours.
@@ -146,7 +144,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let scheduler = Arc::clone(&appliance.scheduler);
     let mut slots = tokio::spawn(async move { scheduler.run().await });
     let connections = tokio::spawn(server.run(closed));
-    announce(address)?;
+    announce(address, appliance.supply.pack())?;
     let (stopping, is_stopping) = watch::channel(false);
     tokio::spawn(manager::keep_informed(
         appliance.store.clone(),
@@ -192,8 +190,9 @@ impl Appliance {
             .map(|service| service.spec.clone())
             .collect();
         let device = device::choose(config.device).map_err(anyhow::Error::msg)?;
-        let shelf = Shelf::new(folder.root(), device);
-        let networks = networks(config, folder.root(), device);
+        let supply = packs::of_server(config, folder.root());
+        let shelf = Shelf::new(supply.clone(), device);
+        let networks = networks(config, supply.clone(), device);
         let (changed, commits, jobs) = (
             Arc::new(Notify::new()),
             CommitMetrics::default(),
@@ -250,6 +249,7 @@ impl Appliance {
             store,
             scheduler,
             app,
+            supply,
             stop_limit,
             _lock: lock,
         })
@@ -367,6 +367,9 @@ fn scheduled(config: &Config, device: models::backend::Device) -> (Device, Strin
 /// Tells the operator what runs and what is missing.
 fn tell(shelf: &Shelf, device: models::backend::Device, specs: &[ServiceSpec]) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), data = %shelf.folder().display(), %device, "photog starts");
+    if let Some(pack) = shelf.supply().pack() {
+        tracing::warn!(%pack, "results are {}", supply::notice(pack));
+    }
     for spec in specs {
         let role = spec.role.map_or("none", crate::domain::Role::as_str);
         tracing::info!(
@@ -381,9 +384,13 @@ fn tell(shelf: &Shelf, device: models::backend::Device, specs: &[ServiceSpec]) {
     }
 }
 
-/// Says on standard output, to people and to programs that wait for it, where the server is.
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
+/// Says on standard output, to people and to programs that wait for it, where the server is, and if
+/// its networks are those of a pack.
+fn announce(address: SocketAddr, pack: Option<Pack>) -> anyhow::Result<()> {
     out::line(&format!("photog listening on http://{address}"))?;
+    if let Some(pack) = pack {
+        out::line(&format!("Results are {}", supply::notice(pack)))?;
+    }
     notify_manager("READY=1\nSTATUS=serving");
     Ok(())
 }

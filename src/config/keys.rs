@@ -69,6 +69,13 @@ pub const KEYS: &[Key] = &[
     ),
     key("device", Kind::Text, "auto", "auto, cpu, cuda or cuda:N"),
     key(
+        "pack",
+        Kind::Text,
+        "auto",
+        "networks that are built in: demo, none, or auto, with which `photog serve` takes those of the \
+         demo pack while the data folder holds no models",
+    ),
+    key(
         "device_slots",
         Kind::Whole(0, 1000),
         "0",

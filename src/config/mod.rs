@@ -22,6 +22,7 @@ use keys::{Kind, find};
 use crate::{
     domain::{MIB, Secret},
     fetch::NetworkPolicy,
+    pack::Pack,
     queue::Retention,
     store::BucketFolder,
 };
@@ -89,6 +90,8 @@ pub struct Config {
     pub buckets: Vec<BucketFolder>,
     /// Device to work on.
     pub device: DeviceChoice,
+    /// Whether networks come from a pack.
+    pub pack: PackChoice,
     /// Most slots on the device.
     pub device_slots: Option<u32>,
     /// Memory that models may hold, in bytes.
@@ -120,6 +123,17 @@ pub enum DeviceChoice {
     Cpu,
     /// A GPU by number.
     Cuda(u32),
+}
+
+/// Which pack was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackChoice {
+    /// One where there is nothing else.
+    Auto,
+    /// None.
+    None,
+    /// This one and nothing else.
+    Named(Pack),
 }
 
 impl Settings {
@@ -182,6 +196,7 @@ impl Settings {
                 .map(|text| Self::bucket(text))
                 .collect::<Result<_, _>>()?,
             device: self.device()?,
+            pack: self.pack()?,
             models_memory_bytes: Some(mib("models_memory_mib")?).filter(|bytes| *bytes > 0),
             device_slots: Some(self.whole("device_slots")? as u32).filter(|slots| *slots > 0),
             network: NetworkPolicy {
@@ -358,6 +373,19 @@ impl Settings {
                     .strip_prefix("cuda:")
                     .and_then(|number| number.parse().ok());
                 number.map(DeviceChoice::Cuda).ok_or_else(wrong)
+            }
+        }
+    }
+
+    fn pack(&self) -> Result<PackChoice, ConfigError> {
+        match self.text("pack") {
+            "auto" => Ok(PackChoice::Auto),
+            "none" => Ok(PackChoice::None),
+            name => {
+                let names = Pack::ALL.map(Pack::as_str).join(", ");
+                let wanted = format!("auto, none, or the name of a pack: {names}");
+                let named = Pack::named(name).map(PackChoice::Named);
+                named.ok_or_else(|| self.refuse("pack", &wanted))
             }
         }
     }

@@ -83,10 +83,32 @@ fn wrong_values_are_refused_with_their_name() {
         ("device", "gpu"),
         ("buckets", "bucket"),
         ("device", "cuda:x"),
+        ("pack", "Demo"),
+        ("pack", ""),
     ] {
         let settings = collect("", &[], &[(name, value)]).unwrap();
         let error = settings.check().unwrap_err().to_string();
         assert!(error.contains(name), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_pack_is_named_and_an_unknown_one_refused_with_all_names() {
+    let pack = |value: &str| collect("", &[], &[("pack", value)]).unwrap().check();
+    let chosen = |value: &str| pack(value).unwrap().pack;
+    assert_eq!(
+        collect("", &[], &[]).unwrap().check().unwrap().pack,
+        PackChoice::Auto
+    );
+    assert_eq!(chosen("auto"), PackChoice::Auto);
+    assert_eq!(chosen("none"), PackChoice::None);
+    for known in Pack::ALL {
+        assert_eq!(chosen(known.as_str()), PackChoice::Named(known));
+        let error = pack("dmeo").unwrap_err().to_string();
+        assert!(
+            error.contains("dmeo") && error.contains(known.as_str()),
+            "{error}"
+        );
     }
 }
 

@@ -124,7 +124,7 @@ impl SdModels for Networks {
     fn vaes(&self) -> Vec<SdVae> {
         let vae = |listed: Listed| SdVae {
             model_name: listed.file_name.clone(),
-            filename: listed.path.display().to_string(),
+            filename: listed.place.to_string(),
         };
         self.list(Kind::Vae).into_iter().map(vae).collect()
     }
@@ -140,7 +140,7 @@ impl SdModels for Networks {
             SdLora {
                 name: listed.name.clone(),
                 alias: alias.clone(),
-                path: listed.path.display().to_string(),
+                path: listed.place.to_string(),
                 metadata: json!(metadata),
             }
         };
@@ -203,7 +203,7 @@ fn model(networks: &Networks, listed: &Listed) -> SdModel {
         model_name: listed.name.clone(),
         hash: hash.as_ref().map(FileHash::short),
         sha256: hash.as_ref().map(ToString::to_string),
-        filename: listed.path.display().to_string(),
+        filename: listed.place.to_string(),
         config: None,
     }
 }

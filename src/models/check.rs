@@ -1,22 +1,21 @@
 //! Whether a file holds the network that its entry in the catalogue says.
 
-use std::path::Path;
-
 use super::{
     ModelError,
     catalog::{Entry, Role},
     face,
+    place::Place,
     weights::{Files, WeightsError},
 };
 
 /// Opens a file as the network of an entry. Of face networks it is what a service does. Of those
 /// that make pictures the head of the file is read, which tells what it is and whether it is whole in
 /// length; damage to the numbers is found by the hash.
-pub fn check_network(entry: &Entry, path: &Path) -> Result<(), ModelError> {
+pub fn check_network(entry: &Entry, place: &Place) -> Result<(), ModelError> {
     if entry.role.is_face() {
-        return face::check_network(entry, path);
+        return face::check_network(entry, place);
     }
-    let files = Files::open(path).map_err(refusal)?;
+    let files = Files::at(place).map_err(refusal)?;
     let found = role(&files);
     if found == Some(entry.role) {
         return Ok(());
@@ -55,8 +54,14 @@ fn role(files: &Files) -> Option<Role> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::models::catalog::Catalog;
+
+    fn check(entry: &Entry, path: &Path) -> Result<(), ModelError> {
+        check_network(entry, &Place::from(path))
+    }
 
     #[test]
     fn a_file_is_told_by_what_it_holds() {
@@ -71,9 +76,9 @@ mod tests {
         ];
         for (role, file) in files {
             entry.role = role;
-            check_network(&entry, &folder.join(file)).unwrap();
+            check(&entry, &folder.join(file)).unwrap();
             entry.role = Role::Vae;
-            let error = check_network(&entry, &folder.join(file)).unwrap_err();
+            let error = check(&entry, &folder.join(file)).unwrap_err();
             let text = error.to_string();
             assert!(
                 text.contains(role.as_str()) && text.contains("vae"),
@@ -81,11 +86,11 @@ mod tests {
             );
         }
         let embedding = folder.join("tiny_embedding_webui.safetensors");
-        let error = check_network(&entry, &embedding).unwrap_err();
+        let error = check(&entry, &embedding).unwrap_err();
         assert!(error.to_string().contains("embedding"), "{error}");
-        let missing = check_network(&entry, &folder.join("none.safetensors"));
+        let missing = check(&entry, &folder.join("none.safetensors"));
         assert!(matches!(missing, Err(ModelError::Read { .. })));
-        let other = check_network(&entry, &folder.join("pictures.json"));
+        let other = check(&entry, &folder.join("pictures.json"));
         assert!(other.is_err());
     }
 }

@@ -15,12 +15,14 @@ pub mod lora;
 pub mod nn;
 pub mod nvidia;
 pub mod onnx;
+pub mod place;
 pub mod prompt;
 #[cfg(test)]
 mod reference;
 pub mod sampling;
 pub mod selfcheck;
 pub mod shelf;
+pub mod supply;
 pub mod taesd;
 pub mod unet;
 pub mod vae;
@@ -67,7 +69,7 @@ pub enum ModelError {
         /// Where and why.
         reason: String,
     },
-    /// No file of a role is in the data folder.
+    /// No file of a role is where networks are taken from.
     #[error("no {role} network is in the data folder; {hint}")]
     Missing {
         /// What is missing.

@@ -1,8 +1,8 @@
-//! The networks of a data folder, loaded once and shared by all who need them.
+//! The face networks of a data folder or a pack, loaded once and shared by all who need them.
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -12,7 +12,10 @@ use super::{
     backend::Device,
     catalog::{Catalog, Entry, Role},
     face::FaceModels,
+    place::Place,
+    supply::Supply,
 };
+use crate::pack::Pack;
 
 /// Loads networks when they are first asked for.
 ///
@@ -22,7 +25,7 @@ use super::{
 pub struct Shelf(Arc<Inner>);
 
 struct Inner {
-    folder: PathBuf,
+    supply: Supply,
     device: Device,
     faces: Mutex<Option<Loaded>>,
 }
@@ -44,17 +47,17 @@ struct Source {
 impl fmt::Debug for Shelf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shelf")
-            .field("folder", &self.0.folder)
+            .field("supply", &self.0.supply)
             .field("device", &self.0.device)
             .finish_non_exhaustive()
     }
 }
 
 impl Shelf {
-    /// The networks of the data folder with this root, run on this device.
-    pub fn new(folder: impl Into<PathBuf>, device: Device) -> Self {
+    /// The networks of a supply, such as the root of a data folder, run on this device.
+    pub fn new(supply: impl Into<Supply>, device: Device) -> Self {
         Self(Arc::new(Inner {
-            folder: folder.into(),
+            supply: supply.into(),
             device,
             faces: Mutex::new(None),
         }))
@@ -62,7 +65,12 @@ impl Shelf {
 
     /// The root of the data folder.
     pub fn folder(&self) -> &Path {
-        &self.0.folder
+        self.0.supply.folder()
+    }
+
+    /// From where networks are taken.
+    pub fn supply(&self) -> &Supply {
+        &self.0.supply
     }
 
     /// The face networks. [`ModelError::Missing`] when there is no detector.
@@ -71,14 +79,16 @@ impl Shelf {
     /// meanwhile wait for it.
     pub fn faces(&self) -> Result<Arc<FaceModels>, ModelError> {
         let catalog = self.catalog()?;
-        let files = sources(&catalog, &self.0.folder);
+        let pack = self.0.supply.pack();
+        let files = sources(&catalog, self.folder(), pack);
         let mut faces = self.0.faces.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = faces.as_ref()
             && loaded.files == files
         {
             return Ok(Arc::clone(&loaded.models));
         }
-        let models = Arc::new(FaceModels::open(&catalog, &self.0.folder, self.0.device)?);
+        let models = FaceModels::open(&catalog, self.folder(), pack, self.0.device)?;
+        let models = Arc::new(models);
         *faces = Some(Loaded {
             files,
             models: Arc::clone(&models),
@@ -90,24 +100,28 @@ impl Shelf {
     /// there is none and what to do.
     pub fn entry(&self, role: Role) -> Result<Entry, ModelError> {
         let catalog = self.catalog()?;
-        match catalog.present(role, &self.0.folder) {
+        match catalog.present(role, self.folder(), self.0.supply.pack()) {
             Some((entry, _)) => Ok(entry.clone()),
             None => Err(ModelError::missing(&catalog, role)),
         }
     }
 
     fn catalog(&self) -> Result<Catalog, ModelError> {
-        Catalog::load(&self.0.folder).map_err(|error| ModelError::List(error.to_string()))
+        Catalog::load(self.folder()).map_err(|error| ModelError::List(error.to_string()))
     }
 }
 
-fn sources(catalog: &Catalog, folder: &Path) -> Vec<Source> {
+fn sources(catalog: &Catalog, folder: &Path, pack: Option<Pack>) -> Vec<Source> {
     let found = Role::FACES
         .into_iter()
-        .filter_map(|role| catalog.present(role, folder));
+        .filter_map(|role| catalog.present(role, folder, pack));
     found
-        .map(|(entry, path)| {
-            let about = path.metadata().ok();
+        .map(|(entry, place)| {
+            let about = match place {
+                Place::Disk(path) => path.metadata().ok(),
+                // What is built in does not change.
+                Place::Pack(..) => None,
+            };
             Source {
                 entry: entry.clone(),
                 bytes: about.as_ref().map_or(0, std::fs::Metadata::len),
@@ -122,6 +136,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::models::supply::PackRule;
 
     #[test]
     fn a_missing_detector_is_named_with_what_to_do() {
@@ -151,5 +166,26 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let error = shelf.faces().err().unwrap();
         assert!(matches!(error, ModelError::Missing { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_pack_is_loaded_once_and_gives_way_to_what_comes() {
+        let home = tempfile::tempdir().unwrap();
+        let supply = Supply::new(home.path(), PackRule::WhileEmpty(Pack::Demo));
+        let shelf = Shelf::new(supply, Device::Cpu);
+        let faces = shelf.faces().unwrap();
+        assert_eq!(faces.pack, Some(Pack::Demo));
+        assert!(faces.embedder().is_ok() && faces.quality.is_none());
+        assert!(Arc::ptr_eq(&faces, &shelf.faces().unwrap()));
+        let entry = shelf.entry(Role::FaceDetector).unwrap();
+        assert_eq!(entry.pack, Some(Pack::Demo));
+        let catalog = Catalog::built_in();
+        let path = catalog.find("yunet").unwrap().path(home.path());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, b"no network").unwrap();
+        let error = shelf.faces().err().unwrap().to_string();
+        assert!(error.contains("yunet"), "{error}");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(shelf.faces().unwrap().pack, Some(Pack::Demo));
     }
 }

@@ -71,7 +71,7 @@ pub fn lack_of(role: Role, shelf: &Shelf) -> Option<Lack> {
 }
 
 fn has_base_model(shelf: &Shelf) -> bool {
-    !library::listed(shelf.folder(), library::Kind::Checkpoint).is_empty()
+    !library::listed(shelf.supply(), library::Kind::Checkpoint).is_empty()
 }
 
 fn lack_of_pictures(shelf: &Shelf) -> Option<Lack> {
@@ -79,7 +79,8 @@ fn lack_of_pictures(shelf: &Shelf) -> Option<Lack> {
         able: false,
         text: format!(
             "making pictures needs a checkpoint of Stable Diffusion 1.x; put its `.safetensors` file, \
-             or its folder as diffusers has it, into `{BASE_MODEL_FOLDER}` of the data folder"
+             or its folder as diffusers has it, into `{BASE_MODEL_FOLDER}` of the data folder{}",
+            catalog::Catalog::built_in().without_one(catalog::Role::Checkpoint)
         ),
     })
 }
@@ -120,7 +121,11 @@ mod tests {
     use crate::{
         domain::Tags,
         job::{CancelToken, FinishToken},
-        models::backend::Device,
+        models::{
+            backend::Device,
+            supply::{PackRule, Supply},
+        },
+        pack::Pack,
     };
 
     fn run(role: Role, data: &'static str, tags: Tags) -> (Answer, Value) {
@@ -135,7 +140,8 @@ mod tests {
             progress: Arc::new(()),
             device: String::from("cpu"),
         };
-        let shelf = Shelf::new("", Device::Cpu);
+        let home = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(home.path(), Device::Cpu);
         let answer = MissingModelEngine::new(role, &shelf).run(&input, &context);
         let body = serde_json::from_slice(&answer.body).unwrap();
         (answer, body)
@@ -179,6 +185,20 @@ mod tests {
         bring("mobilefacenet");
         assert_eq!(lack_of(Role::Check, &shelf), None);
         assert_eq!(lack_of(Role::Echo, &shelf), None);
+    }
+
+    #[test]
+    fn with_a_pack_only_engines_are_missing() {
+        let home = tempfile::tempdir().unwrap();
+        let supply = Supply::new(home.path(), PackRule::Always(Pack::Demo));
+        let shelf = Shelf::new(supply, Device::Cpu);
+        for role in [Role::Check, Role::Sd, Role::Echo] {
+            assert_eq!(lack_of(role, &shelf), None);
+        }
+        let lack = lack_of(Role::Train, &shelf).unwrap();
+        assert!(!lack.text.contains(BASE_MODEL_FOLDER), "{lack:?}");
+        let lack = lack_of(Role::Sd, &Shelf::new(home.path(), Device::Cpu)).unwrap();
+        assert!(lack.text.contains("--pack demo"), "{lack:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -128,6 +128,7 @@ impl Run {
 /// A running `photog serve`; it is killed when the test forgets it.
 pub struct Server {
     child: Child,
+    stdout: BufReader<ChildStdout>,
     /// Where it says that it listens, such as `127.0.0.1:40000`.
     pub address: String,
 }
@@ -140,16 +141,18 @@ impl Server {
         stdout.read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("photog listening on http://");
         let address = address.expect("the first line says where").to_owned();
-        child.stdout = Some(stdout.into_inner());
-        Self { child, address }
+        Self {
+            child,
+            stdout,
+            address,
+        }
     }
 
     /// Asks it to end in good order; what else it wrote to standard output comes back.
     pub fn stop(mut self) -> (ExitStatus, String) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let mut rest = String::new();
-        let stdout = self.child.stdout.take();
-        stdout.unwrap().read_to_string(&mut rest).unwrap();
+        self.stdout.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap(), rest)
     }
 }

@@ -32,6 +32,7 @@ class Photog:
         self.port = 0
         self.token = TOKEN
         self.process = None
+        self._lines = queue.SimpleQueue()
         self._clients = []
         self.configure(services)
 
@@ -63,7 +64,7 @@ class Photog:
         return self
 
     def _announced_port(self):
-        lines = queue.SimpleQueue()
+        self._lines = lines = queue.SimpleQueue()
         threading.Thread(
             target=_read_lines, args=(self.process.stdout, lines), daemon=True
         ).start()
@@ -81,6 +82,10 @@ class Photog:
                 )
             if found := _ANNOUNCEMENT.fullmatch(line):
                 return int(found[1])
+
+    def next_line(self, seconds=START_SECONDS):
+        """The next line on standard output after those that were read; fails after `seconds`."""
+        return self._lines.get(timeout=seconds)
 
     @property
     def running(self):

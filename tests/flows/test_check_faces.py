@@ -29,6 +29,7 @@ ANNA = ["persons/p03/01.jpg", "persons/p03/02.jpg", "persons/p03/04.jpg"]
 BERTA = ["persons/p02/04.jpg", "persons/p02/05.jpg", "persons/p02/08.jpg"]
 
 OPEN = {"PHOTOG_ALLOW_PRIVATE_NETWORKS": "true"}
+BARE = OPEN | {"PHOTOG_PACK": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -240,13 +241,13 @@ def test_one_bad_photo_does_not_spoil_the_others(photog, web, portrait):
 
 
 def test_without_a_detector_the_answer_says_how_to_get_one(start, web):
-    """On an empty data folder: what is missing, where it belongs, and the command that fetches it."""
-    server = start(environment=OPEN)
+    """Without networks: what is missing, where it belongs, and the command that fetches it."""
+    server = start(environment=BARE)
     image = web.put("/any.jpg", b"this is not a picture")
     answer, tags = ask(server, [image], face_reconize=True)
     assert answer["code"] not in ("OK", "INTERNAL_ERROR")
     assert answer["request_id"] == 1
-    for part in ("face-detector", "webui/models/photog", "photog models"):
+    for part in ("face-detector", "webui/models/photog", "photog models", "--pack demo"):
         assert part in answer["message"], answer["message"]
     assert tags["lastCode"] == "503"
     assert server.running
@@ -254,7 +255,7 @@ def test_without_a_detector_the_answer_says_how_to_get_one(start, web):
 
 def test_a_detector_that_arrives_later_is_found_without_a_restart(start, web):
     """The next request after the files are there is judged by them."""
-    server = start(environment=OPEN)
+    server = start(environment=BARE)
     [image] = addresses(web, ANNA[:1])
     answer, _ = ask(server, [image])
     assert answer["code"] != "OK"

@@ -17,8 +17,8 @@ SAMPLE = pathlib.Path(__file__).with_name("sample_call.py")
 
 @pytest.fixture
 def photog(start):
-    """A server without `--service`: the three services of the source document."""
-    return start()
+    """A server without `--service` and without any network: the services of the source document."""
+    return start(environment={"PHOTOG_PACK": "none"})
 
 
 def result(server, name, request_id):
@@ -66,7 +66,7 @@ def test_the_sample_call_runs_as_printed_and_is_answered(start):
 
 
 def test_on_a_fresh_machine_the_sample_call_is_told_what_is_missing(photog):
-    """Without a face detector the same call runs, and its answer says which file to bring."""
+    """Where no pack is wanted, the same call runs, and its answer says which file to bring."""
     frame = run_sample(photog)
     answer = json.loads(frame.data)
     assert answer["code"] not in ("OK", "INTERNAL_ERROR")

@@ -33,7 +33,11 @@ pub(super) fn run(
             if paths.len() != 1 || paths[0].is_dir() {
                 bail!("--as says what one file is; give one file with it");
             }
-            Some(stock.entry(name)?)
+            let entry = stock.entry(name)?;
+            if entry.pack.is_some() {
+                bail!("`{name}` is built into photog, and no file takes its place");
+            }
+            Some(entry)
         }
         None => None,
     };
@@ -251,7 +255,10 @@ fn recognise<'a>(
 ) -> std::io::Result<Option<(&'a Entry, Identity)>> {
     let bytes = fs::metadata(path)?.len();
     let name = path.file_name().and_then(|name| name.to_str());
-    let entries = || stock.catalog.entries().iter();
+    let entries = || {
+        let all = stock.catalog.entries().iter();
+        all.filter(|entry| entry.pack.is_none())
+    };
     let hash = |entry: &Entry| stock.lock.expected(entry).sha256;
     let may_be = |entry: &Entry| {
         let size = stock.lock.expected(entry).size;

@@ -7,22 +7,27 @@ use serde_json::{Value, json};
 use super::{State, Stock, shown};
 use crate::{
     cli::out,
-    models::catalog::{Entry, Role},
+    config::PackChoice,
+    models::{
+        catalog::{Entry, Role},
+        supply,
+    },
 };
 
 /// Most foreign files that are named.
 const FOREIGN_MAX: usize = 100;
 
 pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
+    let used_for = |role| stock.catalog.present(role, &stock.root, stock.pack());
     let used: Vec<&str> = Role::FACES
         .into_iter()
-        .filter_map(|role| stock.catalog.present(role, &stock.root))
+        .filter_map(used_for)
         .map(|(entry, _)| entry.name.as_str())
         .collect();
     let is_used = |entry: &Entry| used.contains(&entry.name.as_str());
     let missing: Vec<Role> = Role::FACES
         .into_iter()
-        .filter(|role| stock.catalog.present(*role, &stock.root).is_none())
+        .filter(|role| used_for(*role).is_none())
         .collect();
     let foreign = foreign(stock);
     if as_json {
@@ -50,10 +55,10 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
             .to_vec(),
     ];
     for entry in stock.catalog.entries() {
-        let way = if entry.url.is_some() {
-            "pull"
-        } else {
-            "import"
+        let way = match (entry.pack, &entry.url) {
+            (Some(_), _) => "--pack",
+            (None, Some(_)) => "pull",
+            (None, None) => "import",
         };
         rows.push(vec![
             entry.name.clone(),
@@ -87,6 +92,12 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
         say(format!(
             "There is no {role}: {}.",
             stock.catalog.how_to_get(role)
+        ));
+    }
+    if stock.choice == PackChoice::Auto && supply::is_empty(&stock.root) {
+        say(String::from(
+            "The data folder holds no models: `photog serve` works with what is built in, and so does \
+             each command with `--pack demo`.",
         ));
     }
     if !foreign.is_empty() {
@@ -129,7 +140,8 @@ fn describe(stock: &Stock, entry: &Entry, is_used: bool) -> Value {
         "state": stock.state(entry).as_str(),
         "in_use": is_used,
         "file": entry.file,
-        "path": shown(&entry.path(&stock.root)),
+        "path": entry.place(&stock.root).to_string(),
+        "pack": entry.pack,
         "about": entry.about,
         "license": entry.license,
         "source": entry.source,
@@ -151,7 +163,7 @@ fn foreign(stock: &Stock) -> Vec<String> {
         .filter(|name| Path::new(name).extension().is_some_and(|end| end == "onnx"))
         .filter(|name| {
             let mut entries = stock.catalog.entries().iter();
-            entries.all(|entry| entry.file != *name)
+            entries.all(|entry| entry.pack.is_some() || entry.file != *name)
         })
         // Terminals obey control characters.
         .map(|name| name.chars().filter(|sign| !sign.is_control()).collect())

@@ -68,8 +68,8 @@ pub(super) fn run(
 /// For each role of faces that has no file, or a damaged one: the first network that can be fetched.
 /// Those that make pictures are large and a matter of taste; they are fetched by name.
 fn standard(stock: &Stock) -> Vec<&Entry> {
-    let wanted = |role| match stock.catalog.present(role, &stock.root) {
-        Some((entry, _)) => stock.whole(entry).is_none().then_some(entry),
+    let wanted = |role| match stock.of_folder(role) {
+        Some(entry) => stock.whole(entry).is_none().then_some(entry),
         None => stock.catalog.downloadable(role),
     };
     Role::FACES
@@ -83,7 +83,7 @@ fn standard(stock: &Stock) -> Vec<&Entry> {
 fn notes(stock: &Stock) -> Vec<String> {
     Role::FACES
         .into_iter()
-        .filter(|role| stock.catalog.present(*role, &stock.root).is_none())
+        .filter(|role| stock.of_folder(*role).is_none())
         .filter(|role| stock.catalog.downloadable(*role).is_none())
         .map(|role| {
             let way = stock.catalog.how_to_get(role);
@@ -102,6 +102,12 @@ fn pull(
     let path = entry.path(&stock.root);
     let expected = stock.lock.expected(entry);
     if let Some(found) = stock.whole(entry) {
+        if let Some(pack) = entry.pack {
+            let text = format!(
+                "it is built into photog, and nothing has to be fetched; `--pack {pack}` uses it"
+            );
+            return Ok(outcome(entry, "built in", text, &found));
+        }
         let text = format!("{} is there already", shown(&path));
         return Ok(outcome(entry, "already there", text, &found));
     }

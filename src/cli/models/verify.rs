@@ -57,38 +57,39 @@ pub(super) fn run(stock: &Stock, names: &[String], as_json: bool) -> anyhow::Res
 }
 
 fn verify(stock: &Stock, entry: &Entry) -> Outcome {
-    let path = entry.path(&stock.root);
-    let again = if entry.url.is_some() {
+    let place = entry.place(&stock.root);
+    let again = if entry.pack.is_some() {
+        String::from("get photog again, since it is a part of it")
+    } else if entry.url.is_some() {
         format!("`photog models pull {}` fetches it again", entry.name)
     } else {
         String::from("bring it again with `photog models import PATH`")
     };
     let failed = |text: String| Outcome::failed(&entry.name, text);
     if stock.state(entry) == State::Missing {
-        return failed(format!("{} is missing; {again}", shown(&path)));
+        return failed(format!("{place} is missing; {again}"));
     }
-    let found = match Identity::of(&path) {
+    let found = match Identity::at(&place) {
         Ok(found) => found,
         Err(error) => {
-            return failed(format!("{} cannot be read, {error}; {again}", shown(&path)));
+            return failed(format!("{place} cannot be read, {error}; {again}"));
         }
     };
     let expected = stock.lock.expected(entry);
     if let Err(why) = expected.check(&found) {
         return failed(format!(
-            "{} is damaged or another file, {why}; {again}",
-            shown(&path)
+            "{place} is damaged or another file, {why}; {again}"
         ));
     }
-    if let Err(error) = check_network(entry, &path) {
+    if let Err(error) = check_network(entry, &place) {
         return failed(format!("{error}; {again}"));
     }
     let (state, text) = if expected.sha256.is_some() {
-        ("ok", format!("{} is whole", shown(&path)))
+        ("ok", format!("{place} is whole"))
     } else {
         let text = format!(
-            "{0} holds a fitting network; its hash is not known: `photog models import {0}` pins it",
-            shown(&path)
+            "{place} holds a fitting network; its hash is not known: `photog models import {place}` \
+             pins it"
         );
         ("not pinned", text)
     };

@@ -6,7 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{http::state::App, pipeline::lack_of};
+use crate::{http::state::App, models::supply, pipeline::lack_of};
 
 /// What one service can do.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +26,11 @@ pub struct Readiness {
     pub status: String,
     /// Each service.
     pub services: BTreeMap<String, Ability>,
+    /// The pack that networks come from now, such as `demo`; null when they are those of the data
+    /// folder.
+    pub pack: Option<String>,
+    /// What is to be known about results although nothing is missing.
+    pub warnings: Vec<String>,
 }
 
 /// The process answers.
@@ -43,11 +48,15 @@ pub async fn alive() -> &'static str {
 pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let looking = app.clone();
     // It looks at files.
-    let services = tokio::task::spawn_blocking(move || abilities(&looking)).await;
-    let (services, unseen) = match services {
-        Ok(services) => (services, None),
+    let looked = tokio::task::spawn_blocking(move || {
+        let pack = looking.0.shelf.supply().pack();
+        (abilities(&looking), pack)
+    });
+    let (services, pack, unseen) = match looked.await {
+        Ok((services, pack)) => (services, pack, None),
         Err(_) => (
             BTreeMap::new(),
+            None,
             Some("what services can do was not found out; try again"),
         ),
     };
@@ -75,6 +84,12 @@ pub async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
             ready: refusal.is_none(),
             status,
             services,
+            pack: pack.map(|pack| pack.to_string()),
+            warnings: pack
+                .map(supply::notice)
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
         }),
     )
 }

@@ -10,7 +10,10 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::MODEL_BYTES_MAX;
+use crate::models::place::{Place, not_there, packed};
 
+/// Ending of the files of a folder that its hash is of.
+const WEIGHTS: &str = ".safetensors";
 /// Bytes read at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -24,6 +27,32 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// That of what is at a place; in a pack nothing has to be read for it. Of a folder it is the size
+    /// of all its files, and the hash of the text that `sha256sum` prints for its `.safetensors`
+    /// files by their paths inside of it.
+    pub fn at(place: &Place) -> io::Result<Self> {
+        let (pack, path) = match place {
+            Place::Disk(path) => return Self::of(path),
+            Place::Pack(pack, path) => (*pack, path),
+        };
+        match &packed(pack, path)[..] {
+            [] => Err(not_there()),
+            [(_, file)] => Ok(Self {
+                size: file.bytes.len() as u64,
+                sha256: digits(&file.sha256),
+            }),
+            files => {
+                let sums = files.iter().filter(|(name, _)| name.ends_with(WEIGHTS));
+                let sums = sums.map(|(name, file)| format!("{}  {name}\n", digits(&file.sha256)));
+                let text: String = sums.collect();
+                Ok(Self {
+                    size: files.iter().map(|(_, file)| file.bytes.len() as u64).sum(),
+                    sha256: digits(&Sha256::digest(text)),
+                })
+            }
+        }
+    }
+
     /// Reads a file to its end. Anything but a plain file of at most [`MODEL_BYTES_MAX`] bytes is
     /// an error.
     pub fn of(path: &Path) -> io::Result<Self> {
@@ -55,16 +84,19 @@ impl Identity {
             hasher.update(&chunk[..count]);
             to.write_all(&chunk[..count])?;
         }
-        let sha256 = hasher
-            .finalize()
-            .iter()
-            .fold(String::with_capacity(64), |mut text, byte| {
-                // Writing to a string does not fail.
-                let _ = write!(text, "{byte:02x}");
-                text
-            });
+        let sha256 = digits(&hasher.finalize());
         Ok(Self { size, sha256 })
     }
+}
+
+/// Small hexadecimal digits of bytes.
+fn digits(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// What a file has to be, as far as it is known.

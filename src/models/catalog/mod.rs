@@ -1,7 +1,8 @@
 //! The catalogue: which networks are known, what each is for, how a picture is prepared for it, and
 //! where its file comes from.
 //!
-//! The list `models.toml` of this project is built in. A file of the same form and name in the data
+//! The list `models.toml` of this project is built in, and so are the networks of packs that it names.
+//! A file of the same form and name in the data
 //! folder goes before it, and an entry there with a built-in name takes the place of that one. So
 //! another network can stand in for a built-in one without a change of code.
 //!
@@ -24,6 +25,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::place::Place;
+use crate::pack::Pack;
+
 pub use identity::{Expected, Identity};
 pub use lock::{LOCK_FILE, Lock};
 
@@ -33,6 +37,9 @@ pub const MODEL_FOLDER: &str = "webui/models/photog";
 pub const OWN_LIST: &str = "models.toml";
 /// Largest file of any network in bytes; each role has its own limit.
 pub const MODEL_BYTES_MAX: u64 = 16 << 30;
+/// Where all networks lie that are laid out as the WebUI does, below the root of the data folder; in
+/// a pack they lie the same way.
+const WEBUI_MODELS: &str = "webui/models/";
 /// The list of this project.
 const BUILT_IN: &str = include_str!("../../../models.toml");
 
@@ -191,7 +198,8 @@ pub struct Entry {
     pub name: String,
     /// What it is for.
     pub role: Role,
-    /// Plain file name in its role's folder, with its role's ending.
+    /// Plain file name in its role's folder, with its role's ending. Of a checkpoint in a pack it may
+    /// be the name of a model's folder.
     pub file: String,
     /// One line for people.
     pub about: String,
@@ -201,7 +209,9 @@ pub struct Entry {
     pub source: Option<String>,
     /// Where it can be fetched, `http` or `https`; `None` when it has to be brought.
     pub url: Option<String>,
-    /// Size of the file in bytes.
+    /// The pack that it is built in with; then nothing has to be fetched or brought.
+    pub pack: Option<Pack>,
+    /// Size of the file in bytes; of a folder that of all its files.
     pub size: Option<u64>,
     /// Hash of the file, 64 small hexadecimal digits.
     pub sha256: Option<String>,
@@ -217,10 +227,24 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Where its file lies or would lie.
+    /// Where its file lies or would lie in the data folder.
     pub fn path(&self, folder: &Path) -> PathBuf {
         folder.join(self.role.folder()).join(&self.file)
     }
+
+    /// Where it is or would be: in its pack, or in the data folder.
+    pub fn place(&self, folder: &Path) -> Place {
+        match self.pack {
+            Some(pack) => Place::Pack(pack, format!("{}/{}", in_pack(self.role), self.file)),
+            None => Place::Disk(self.path(folder)),
+        }
+    }
+}
+
+/// The folder of a role in a pack.
+fn in_pack(role: Role) -> &'static str {
+    let folder = role.folder();
+    folder.strip_prefix(WEBUI_MODELS).unwrap_or(folder)
 }
 
 /// A list that cannot be used. The texts name the file, the entry and what to do.
@@ -314,14 +338,25 @@ impl Catalog {
             .any(|entry| entry.name == name)
     }
 
-    /// The entry that is used for a role, with its file: the first whose file is in the data
-    /// folder.
-    pub fn present(&self, role: Role, folder: &Path) -> Option<(&Entry, PathBuf)> {
+    /// The entry that is used for a role, with its place: the first whose file is in the data folder,
+    /// or if a pack is named the first that is in it.
+    pub fn present(
+        &self,
+        role: Role,
+        folder: &Path,
+        pack: Option<Pack>,
+    ) -> Option<(&Entry, Place)> {
         self.entries
             .iter()
-            .filter(|entry| entry.role == role)
-            .map(|entry| (entry, entry.path(folder)))
-            .find(|(_, path)| path.is_file())
+            .filter(|entry| entry.role == role && entry.pack == pack)
+            .map(|entry| (entry, entry.place(folder)))
+            .find(|(_, place)| place.is_there())
+    }
+
+    /// The packs with a network for a role.
+    fn packs(&self, role: Role) -> impl Iterator<Item = Pack> {
+        let entries = self.entries.iter().filter(move |entry| entry.role == role);
+        entries.filter_map(|entry| entry.pack)
     }
 
     /// The entry that is fetched for a role when none is named: the first that has an address.
@@ -345,8 +380,17 @@ impl Catalog {
         };
         format!(
             "{ways}; it comes to {} in the data folder, and `photog models list` shows which are \
-             known",
-            role.folder()
+             known{}",
+            role.folder(),
+            self.without_one(role)
         )
+    }
+
+    /// How to do without a network of a role: the end of a sentence that says how to get one. Empty
+    /// where no pack has one.
+    pub fn without_one(&self, role: Role) -> String {
+        self.packs(role).next().map_or_else(String::new, |pack| {
+            format!("; to try photog without one, add `--pack {pack}`")
+        })
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn entries(text: &str) -> Result<Vec<Entry>, String> {
         if !names.insert(entry.name.clone()) {
             return Err(format!("{label} is there twice"));
         }
-        if !files.insert((entry.role.folder(), entry.file.clone())) {
+        if !files.insert((entry.pack, entry.role.folder(), entry.file.clone())) {
             return Err(format!(
                 "{label}: another entry has the file `{}` too",
                 entry.file
@@ -117,6 +117,10 @@ fn entry(value: toml::Value) -> Result<Entry, String> {
     }
     if let Some(preprocess) = &entry.preprocess {
         check_preprocess(preprocess)?;
+    }
+    if entry.pack.is_some() && entry.url.is_some() {
+        let reason = "`url` has no meaning for a network of a pack; take it out";
+        return Err(String::from(reason));
     }
     check_role(&entry)?;
     check_picture_size(&entry)?;
@@ -162,7 +166,10 @@ fn check_texts(entry: &Entry) -> Result<(), String> {
              begin with a letter or digit"
         ));
     }
-    if !is_file_name(&entry.file) || !ends_as(&entry.file, entry.role) {
+    // A whole model in a pack is a folder.
+    let is_folder = entry.pack.is_some() && entry.role == Role::Checkpoint && is_name(&entry.file);
+    let is_file = is_file_name(&entry.file) && ends_as(&entry.file, entry.role);
+    if !is_folder && !is_file {
         return Err(format!(
             "`file` must be the plain name of a file that ends in .{}, without a folder",
             entry.role.ending()

@@ -3,7 +3,10 @@
 use std::fs;
 
 use super::*;
-use crate::models::check_network;
+use crate::{
+    models::{check_network, place::Place},
+    pack::Pack,
+};
 
 /// A list with one embedding whose fields can be exchanged.
 fn list(changes: &[(&str, &str)]) -> String {
@@ -47,8 +50,8 @@ fn the_built_in_list_has_every_role_and_a_way_to_get_the_two_that_are_needed() {
     let catalog = Catalog::built_in();
     for role in Role::ALL {
         let is_known = catalog.entries().iter().any(|entry| entry.role == role);
-        // Which base model and which LoRA to take is a matter of taste.
-        assert!(is_known || matches!(role, Role::Checkpoint | Role::Lora));
+        // Which LoRA to take is a matter of taste.
+        assert!(is_known || role == Role::Lora);
         let hint = catalog.how_to_get(role);
         assert!(
             hint.contains("photog models import") && hint.contains(role.folder()),
@@ -127,27 +130,106 @@ fn the_operators_list_goes_first_and_overrides_by_name() {
 fn the_first_file_of_a_role_that_is_there_is_taken() {
     let home = tempfile::tempdir().unwrap();
     let catalog = Catalog::built_in();
-    assert_eq!(catalog.present(Role::FaceEmbedding, home.path()), None);
+    let present = |role| catalog.present(role, home.path(), None);
+    assert_eq!(present(Role::FaceEmbedding), None);
     fs::create_dir_all(home.path().join(MODEL_FOLDER)).unwrap();
     let put = |name: &str| {
         fs::write(catalog.find(name).unwrap().path(home.path()), "x").unwrap();
     };
     let taken = || {
-        let (entry, path) = catalog.present(Role::FaceEmbedding, home.path()).unwrap();
-        assert!(path.is_file());
+        let (entry, place) = present(Role::FaceEmbedding).unwrap();
+        assert_eq!(place, entry.path(home.path()).into());
+        assert!(place.is_there());
         entry.name.clone()
     };
     put("arcface-w600k-r50");
     assert_eq!(taken(), "arcface-w600k-r50");
     put("mobilefacenet");
     assert_eq!(taken(), "mobilefacenet");
-    assert_eq!(catalog.present(Role::FaceDetector, home.path()), None);
+    assert_eq!(present(Role::FaceDetector), None);
     fs::create_dir(catalog.find("yunet").unwrap().path(home.path())).unwrap();
-    assert_eq!(
-        catalog.present(Role::FaceDetector, home.path()),
-        None,
-        "a folder is no file"
-    );
+    assert_eq!(present(Role::FaceDetector), None, "a folder is no file");
+}
+
+#[test]
+fn the_list_has_the_networks_of_the_packs_as_they_are_built_in() {
+    let catalog = Catalog::built_in();
+    for entry in catalog
+        .entries()
+        .iter()
+        .filter(|entry| entry.pack.is_some())
+    {
+        let place = entry.place(Path::new("any"));
+        assert!(
+            matches!(place, Place::Pack(..)) && place.is_there(),
+            "{place}"
+        );
+        let found = Identity::at(&place).unwrap();
+        let expected = Lock::default().expected(entry);
+        assert!(expected.size.is_some() && expected.sha256.is_some());
+        assert_eq!(
+            expected.check(&found),
+            Ok(()),
+            "{} in models.toml: size = {}, sha256 = \"{}\"",
+            entry.name,
+            found.size,
+            found.sha256
+        );
+        check_network(entry, &place).unwrap();
+    }
+    // And it has all of them.
+    for pack in Pack::ALL {
+        for path in pack.files() {
+            let is_of = |entry: &&Entry| {
+                let place = entry.place(Path::new("any")).to_string();
+                let path = Place::Pack(pack, path.clone()).to_string();
+                path == place || path.starts_with(&format!("{place}/"))
+            };
+            assert!(
+                catalog.entries().iter().any(|entry| is_of(&entry)),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_pack_serves_a_role_with_its_own_and_the_folder_with_all_others() {
+    let home = tempfile::tempdir().unwrap();
+    let catalog = Catalog::built_in();
+    let of_pack = |role| catalog.present(role, home.path(), Some(Pack::Demo));
+    for (role, name) in [
+        (Role::FaceDetector, "demo-detector"),
+        (Role::FaceEmbedding, "demo-embedding"),
+        (Role::Checkpoint, "demo"),
+    ] {
+        let (entry, place) = of_pack(role).unwrap();
+        assert_eq!((&*entry.name, place.pack()), (name, Some(Pack::Demo)));
+        assert_eq!(catalog.present(role, home.path(), None), None);
+        assert!(catalog.how_to_get(role).contains("`--pack demo`"));
+    }
+    assert_eq!(of_pack(Role::FaceQuality), None);
+    assert!(!catalog.how_to_get(Role::FaceQuality).contains("--pack"));
+    // A file of the same name in the data folder is none of the pack's, and not known.
+    let path = catalog.find("demo-detector").unwrap().path(home.path());
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, "x").unwrap();
+    assert_eq!(catalog.present(Role::FaceDetector, home.path(), None), None);
+}
+
+#[test]
+fn an_entry_of_a_pack_names_one_that_there_is_and_no_address() {
+    let packed = |more: &str| list(&[]) + "pack = \"demo\"\n" + more;
+    assert!(read::entries(&packed("")).is_ok());
+    let text = refusal(&packed("url = \"https://example.org/a\"\n"));
+    assert!(text.contains("`url`") && text.contains("pack"), "{text}");
+    let text = refusal(&(list(&[]) + "pack = \"dmeo\"\n"));
+    assert!(text.contains("dmeo") && text.contains("`demo`"), "{text}");
+    // A folder is a whole model of a pack and nothing else.
+    let folder = list(&[("file", "\"mine\"")]);
+    for text in [folder.clone(), folder + "pack = \"demo\"\n"] {
+        assert!(refusal(&text).contains("`file`"));
+    }
 }
 
 #[test]
@@ -488,6 +570,6 @@ fn the_shared_files_are_those_of_the_list() {
         let expected = Lock::default().expected(entry);
         assert_eq!(expected.check(&found), Ok(()), "{name}");
         assert!(expected.size.is_some() && expected.sha256.is_some());
-        check_network(entry, &path).unwrap();
+        check_network(entry, &path.into()).unwrap();
     }
 }

@@ -1,10 +1,9 @@
 //! Loads the library's files onto a device.
 
-use std::path::Path;
-
 use super::guard::is_lack_of_memory;
 use super::{DiffusionError, Guide, Painter, Previewer, Setting};
 use crate::models::library::{Kind, Library, Loader, Notice};
+use crate::models::place::Place;
 use crate::models::weights::Files;
 
 /// Opens model files for one device.
@@ -23,10 +22,9 @@ impl NetworkLoader {
     }
 }
 
-fn unfit(path: &Path, wanted: &str) -> DiffusionError {
+fn unfit(place: &Place, wanted: &str) -> DiffusionError {
     DiffusionError::Request(format!(
-        "{} is no {wanted}; put it into the folder of its kind",
-        path.display()
+        "{place} is no {wanted}; put it into the folder of its kind"
     ))
 }
 
@@ -36,31 +34,31 @@ impl Loader for NetworkLoader {
     type Previewer = Previewer;
     type Error = DiffusionError;
 
-    fn painter(&self, checkpoint: &Path, vae: Option<&Path>) -> Result<Painter, DiffusionError> {
-        let Files::Checkpoint(files) = Files::open(checkpoint)? else {
+    fn painter(&self, checkpoint: &Place, vae: Option<&Place>) -> Result<Painter, DiffusionError> {
+        let Files::Checkpoint(files) = Files::at(checkpoint)? else {
             return Err(unfit(checkpoint, "checkpoint"));
         };
         let vae = match vae {
-            Some(path) => match Files::open(path)? {
+            Some(place) => match Files::at(place)? {
                 Files::Vae(part) => Some(part),
-                _ => return Err(unfit(path, "VAE")),
+                _ => return Err(unfit(place, "VAE")),
             },
             None => None,
         };
         Painter::open(*files, vae, self.setting)
     }
 
-    fn guide(&self, path: &Path) -> Result<Guide, DiffusionError> {
-        match Files::open(path)? {
+    fn guide(&self, place: &Place) -> Result<Guide, DiffusionError> {
+        match Files::at(place)? {
             Files::ControlNet(part) => Guide::open(&part, self.setting),
-            _ => Err(unfit(path, "ControlNet")),
+            _ => Err(unfit(place, "ControlNet")),
         }
     }
 
-    fn previewer(&self, path: &Path) -> Result<Previewer, DiffusionError> {
-        match Files::open(path)? {
+    fn previewer(&self, place: &Place) -> Result<Previewer, DiffusionError> {
+        match Files::at(place)? {
             Files::Taesd(part) => Previewer::open(&part, self.setting),
-            _ => Err(unfit(path, "TAESD")),
+            _ => Err(unfit(place, "TAESD")),
         }
     }
 

@@ -16,7 +16,9 @@ use crate::models::reference::{Fixture, folder};
 use crate::models::sampling::{
     FromPicture, Method, NoiseRequest, NoiseSource, Plan, Request, ddim_of_diffusers, plan, seeds,
 };
+use crate::models::supply::{PackRule, Supply};
 use crate::models::weights::{Container, Files};
+use crate::pack::Pack;
 
 /// k-diffusion finds the time steps between whole ones in 32-bit floats, which puts them off by up to
 /// 1.5e-3 of a step; and these random networks are touchy: a change of the noise by 1e-6 moves their
@@ -332,4 +334,22 @@ fn both_spellings_of_a_lora_give_the_same_pictures_and_leave_the_base_as_it_was(
     );
     assert!(apart(&kohya, &before) > 0.1);
     assert_eq!(bench.run(&plain), before);
+}
+
+#[test]
+fn the_checkpoint_of_a_pack_is_loaded_once_and_let_go_like_any_other() {
+    let home = tempfile::tempdir().unwrap();
+    let supply = Supply::new(home.path(), PackRule::Always(Pack::Demo));
+    let networks = Networks::new(supply, NetworkLoader::new(KERNELS), 1 << 30);
+    let demo = networks.find_checkpoint(None).unwrap().listed;
+    let one = networks.painter(&demo, None).unwrap();
+    let two = networks.clone().painter(&demo, None).unwrap();
+    assert!(Arc::ptr_eq(&one, &two));
+    assert!(one.bytes() > 0);
+    let loaded = networks.loaded();
+    assert_eq!(loaded.len(), 1);
+    assert_eq!(loaded[0].bytes, one.bytes());
+    assert_eq!(networks.unload(None).in_use, 1);
+    drop((one, two));
+    assert_eq!(networks.unload(None).dropped, 1);
 }

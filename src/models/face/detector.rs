@@ -1,7 +1,6 @@
 //! Finds the faces of a photo with the network of a file.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use super::input::Network;
 use super::scrfd::Scrfd;
@@ -13,6 +12,7 @@ use crate::models::ModelError;
 use crate::models::backend::Device;
 use crate::models::catalog::{DetectorKind, Entry, Role};
 use crate::models::onnx::{HostTensor, Port};
+use crate::models::place::Place;
 
 /// A detector has one grid of cells for each of these sizes of a cell, in pixels of its input.
 pub(super) const STRIDES: [usize; 3] = [8, 16, 32];
@@ -53,8 +53,8 @@ pub struct FaceDetector {
 
 impl FaceDetector {
     /// Opens the network of a file and holds it against its entry.
-    pub fn open(path: &Path, entry: &Entry, device: Device) -> Result<Self, ModelError> {
-        let network = Network::open(path, entry, Role::FaceDetector, device)?;
+    pub fn open(place: &Place, entry: &Entry, device: Device) -> Result<Self, ModelError> {
+        let network = Network::open(place, entry, Role::FaceDetector, device)?;
         let (Some(score), Some(overlap)) = (entry.thresholds.score, entry.thresholds.overlap)
         else {
             return Err(network.refused(String::from(

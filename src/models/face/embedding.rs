@@ -1,13 +1,12 @@
 //! Describes a face by numbers, so that two faces can be compared.
 
-use std::path::Path;
-
 use super::input::{Network, numbers_of};
 use super::{ALIGNED_SIDE, Face, align};
 use crate::imaging::RgbImage;
 use crate::models::ModelError;
 use crate::models::backend::Device;
 use crate::models::catalog::{Entry, Role};
+use crate::models::place::Place;
 
 /// A face as a direction: a list of numbers whose squares have a sum of one. Only those of one
 /// network can be compared.
@@ -72,8 +71,8 @@ pub struct FaceEmbedder {
 
 impl FaceEmbedder {
     /// Opens the network of a file and holds it against its entry.
-    pub fn open(path: &Path, entry: &Entry, device: Device) -> Result<Self, ModelError> {
-        let network = Network::open(path, entry, Role::FaceEmbedding, device)?;
+    pub fn open(place: &Place, entry: &Entry, device: Device) -> Result<Self, ModelError> {
+        let network = Network::open(place, entry, Role::FaceEmbedding, device)?;
         let (Some(length), Some(same_person)) =
             (entry.embedding_length, entry.thresholds.same_person)
         else {

@@ -1,11 +1,10 @@
 //! From a picture to what a network takes, and from ports and tensors to what a role needs.
 
-use std::path::Path;
-
 use crate::imaging::RgbImage;
 use crate::models::ModelError;
 use crate::models::catalog::{ChannelOrder, Entry, Preprocess, Role};
 use crate::models::onnx::{HostTensor, OnnxModel, Port};
+use crate::models::place::Place;
 
 /// Channels of a picture.
 const CHANNELS: usize = 3;
@@ -59,7 +58,7 @@ pub(super) struct Network {
 impl Network {
     /// Opens a file and holds its input against its entry.
     pub(super) fn open(
-        path: &Path,
+        place: &Place,
         entry: &Entry,
         role: Role,
         device: crate::models::backend::Device,
@@ -74,7 +73,7 @@ impl Network {
                 entry.role
             )));
         }
-        let model = OnnxModel::open(path, device)?;
+        let model = OnnxModel::at(place, device)?;
         let Some(mut preprocess) = entry.preprocess.clone() else {
             return Err(refused(String::from("its entry lacks `preprocess`")));
         };

@@ -31,7 +31,7 @@ mod suppress;
 mod tests;
 mod yunet;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use align::{ALIGNED_SIDE, align, fit_points};
 pub use bounds::{Bounds, Face, Points};
@@ -45,8 +45,10 @@ pub use rating::FaceQuality;
 use super::ModelError;
 use super::backend::Device;
 use super::catalog::{Catalog, Entry, Identity, Lock, Role};
+use super::place::Place;
+use crate::pack::Pack;
 
-/// The face networks of a data folder. They may be shared by threads.
+/// The face networks of a data folder or of a pack. They may be shared by threads.
 pub struct FaceModels {
     /// Finds faces; nothing works without it.
     pub detector: FaceDetector,
@@ -56,16 +58,27 @@ pub struct FaceModels {
     embedder_hint: String,
     /// Rates faces, where its file is there.
     pub quality: Option<FaceQuality>,
+    /// Where they come from, if from a pack.
+    pub pack: Option<Pack>,
 }
 
 impl FaceModels {
-    /// Opens the first network of each role whose file is in the data folder.
+    /// Opens the first network of each role whose file is in the data folder, or if a pack is named
+    /// the first that is in it.
     ///
     /// [`ModelError::Missing`] when there is no detector. A file that is there and cannot be used
     /// is an error too, even that of a role which may be left out: somebody put it there.
-    pub fn open(catalog: &Catalog, folder: &Path, device: Device) -> Result<Self, ModelError> {
+    pub fn open(
+        catalog: &Catalog,
+        folder: &Path,
+        pack: Option<Pack>,
+        device: Device,
+    ) -> Result<Self, ModelError> {
         let lock = Lock::load(folder).map_err(|error| ModelError::List(error.to_string()))?;
-        let present = |role| present(catalog, &lock, folder, role);
+        let present = |role| match catalog.present(role, folder, pack) {
+            Some((entry, place)) => checked(entry, place, &lock).map(Some),
+            None => Ok(None),
+        };
         let detector = present(Role::FaceDetector)?
             .ok_or_else(|| ModelError::missing(catalog, Role::FaceDetector))?;
         let embedder = present(Role::FaceEmbedding)?;
@@ -73,12 +86,13 @@ impl FaceModels {
         Ok(Self {
             detector: FaceDetector::open(&detector.1, detector.0, device)?,
             embedder: embedder
-                .map(|(entry, path)| FaceEmbedder::open(&path, entry, device))
+                .map(|(entry, place)| FaceEmbedder::open(&place, entry, device))
                 .transpose()?,
             embedder_hint: catalog.how_to_get(Role::FaceEmbedding),
             quality: quality
-                .map(|(entry, path)| FaceQuality::open(&path, entry, device))
+                .map(|(entry, place)| FaceQuality::open(&place, entry, device))
                 .transpose()?,
+            pack,
         })
     }
 
@@ -91,19 +105,15 @@ impl FaceModels {
     }
 }
 
-/// The file of a role, if there is one; it has to be the one that is known by its hash. A damaged
-/// network need not fail: it may as well see other faces.
-fn present<'a>(
-    catalog: &'a Catalog,
+/// The file of an entry, which has to be the one that is known by its hash. A damaged network need
+/// not fail: it may as well see other faces.
+fn checked<'a>(
+    entry: &'a Entry,
+    place: Place,
     lock: &Lock,
-    folder: &Path,
-    role: Role,
-) -> Result<Option<(&'a Entry, PathBuf)>, ModelError> {
-    let Some((entry, path)) = catalog.present(role, folder) else {
-        return Ok(None);
-    };
-    let found = Identity::of(&path).map_err(|error| ModelError::Read {
-        file: path.display().to_string(),
+) -> Result<(&'a Entry, Place), ModelError> {
+    let found = Identity::at(&place).map_err(|error| ModelError::Read {
+        file: place.to_string(),
         reason: error.to_string(),
     })?;
     let known = lock.expected(entry).check(&found);
@@ -111,16 +121,16 @@ fn present<'a>(
         file: entry.file.clone(),
         reason: format!("it is damaged or another file, {reason}"),
     })?;
-    Ok(Some((entry, path)))
+    Ok((entry, place))
 }
 
 /// Opens a file as the face network of an entry, on the CPU: what this refuses, a service refuses
 /// too.
-pub fn check_network(entry: &Entry, path: &Path) -> Result<(), ModelError> {
+pub fn check_network(entry: &Entry, place: &Place) -> Result<(), ModelError> {
     match entry.role {
-        Role::FaceDetector => FaceDetector::open(path, entry, Device::Cpu).map(drop),
-        Role::FaceEmbedding => FaceEmbedder::open(path, entry, Device::Cpu).map(drop),
-        Role::FaceQuality => FaceQuality::open(path, entry, Device::Cpu).map(drop),
+        Role::FaceDetector => FaceDetector::open(place, entry, Device::Cpu).map(drop),
+        Role::FaceEmbedding => FaceEmbedder::open(place, entry, Device::Cpu).map(drop),
+        Role::FaceQuality => FaceQuality::open(place, entry, Device::Cpu).map(drop),
         role => Err(ModelError::Refused {
             file: entry.file.clone(),
             reason: format!("the list of networks has it as a {role}, which sees no faces"),

@@ -1,13 +1,12 @@
 //! Asks a network how usable a face is.
 
-use std::path::Path;
-
 use super::ALIGNED_SIDE;
 use super::input::{Network, numbers_of};
 use crate::imaging::{Kernel, RgbImage, resize};
 use crate::models::ModelError;
 use crate::models::backend::Device;
 use crate::models::catalog::{Entry, Role};
+use crate::models::place::Place;
 
 /// Longest side of a picture that a file may ask for; aligned crops hold no more detail.
 const SIDE_MAX: u32 = 4 * ALIGNED_SIDE;
@@ -22,8 +21,8 @@ pub struct FaceQuality {
 
 impl FaceQuality {
     /// Opens the network of a file and holds it against its entry.
-    pub fn open(path: &Path, entry: &Entry, device: Device) -> Result<Self, ModelError> {
-        let network = Network::open(path, entry, Role::FaceQuality, device)?;
+    pub fn open(place: &Place, entry: &Entry, device: Device) -> Result<Self, ModelError> {
+        let network = Network::open(place, entry, Role::FaceQuality, device)?;
         let Some(least) = entry.thresholds.quality else {
             return Err(network.refused(String::from("its entry lacks `thresholds.quality`")));
         };

@@ -3,7 +3,7 @@
 //! The hash is that of the WebUI: SHA-256 of a whole file; of a LoRA that of its tensors without the
 //! head, so that notes written into the file later do not change it (the rule of the additional
 //! networks extension). Of a model's folder it is the SHA-256 of the text that `sha256sum` prints
-//! for its .safetensors files, by their paths inside the folder.
+//! for its .safetensors files, by their paths inside the folder. Those of a pack are always known.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,10 @@ use super::{
     listed::{Kind, Listed, Stamp, parts},
     scan::ENDING,
 };
-use crate::store::write_atomic;
+use crate::{
+    models::{catalog::Identity, place::Place},
+    store::write_atomic,
+};
 
 /// Name of the file with the hashes, in the folder `webui` of the data folder.
 pub const HASHES_FILE: &str = "photog-hashes.json";
@@ -168,7 +171,10 @@ impl Hashes {
 
     /// The hash, if it is known; no model is read.
     pub(super) fn known(&self, listed: &Listed) -> Option<FileHash> {
-        self.find(&mut self.lock(), &listed.path, listed.stamp())
+        match &listed.place {
+            Place::Disk(path) => self.find(&mut self.lock(), path, listed.stamp()),
+            packed @ Place::Pack(..) => of_pack(packed).ok(),
+        }
     }
 
     /// The hash, computed if it is not known. `stop` is asked some times a second.
@@ -177,15 +183,19 @@ impl Hashes {
         listed: &Listed,
         stop: &mut dyn FnMut() -> bool,
     ) -> Result<FileHash, HashError> {
-        let file = || listed.path.display().to_string();
+        let file = || listed.place.to_string();
         let read = |reason| HashError::Read {
             file: file(),
             reason,
         };
-        let stamp = Stamp::of(&listed.path).map_err(read)?;
+        let path = match &listed.place {
+            Place::Disk(path) => path,
+            packed @ Place::Pack(..) => return of_pack(packed).map_err(read),
+        };
+        let stamp = Stamp::of(path).map_err(read)?;
         let mut state = self.lock();
         loop {
-            if let Some(hash) = self.find(&mut state, &listed.path, stamp) {
+            if let Some(hash) = self.find(&mut state, path, stamp) {
                 return Ok(hash);
             }
             if !state.is_busy {
@@ -204,15 +214,15 @@ impl Hashes {
         }
         drop(state);
         let _turn = Turn(self);
-        let hash = compute(listed, stop).map_err(|error| match error.kind() {
+        let hash = compute(listed.kind, path, stop).map_err(|error| match error.kind() {
             // Only `compute` makes such an error.
             ErrorKind::Interrupted => HashError::Stopped,
             _ => read(error),
         })?;
-        if Stamp::of(&listed.path).map_err(read)? != stamp {
+        if Stamp::of(path).map_err(read)? != stamp {
             return Err(HashError::Changed { file: file() });
         }
-        self.keep(&listed.path, stamp, hash);
+        self.keep(path, stamp, hash);
         Ok(hash)
     }
 
@@ -314,12 +324,18 @@ fn nanoseconds(time: SystemTime) -> i64 {
     }
 }
 
+/// The hash of what is in a pack, by the same rules.
+fn of_pack(place: &Place) -> io::Result<FileHash> {
+    let identity = Identity::at(place)?;
+    let hash = identity.sha256.parse();
+    hash.map_err(|()| io::Error::other("its hash is none"))
+}
+
 /// Reads a model to its end. [`ErrorKind::Interrupted`] when `stop` said so.
-fn compute(listed: &Listed, stop: &mut dyn FnMut() -> bool) -> io::Result<FileHash> {
-    let path = &listed.path;
+fn compute(kind: Kind, path: &Path, stop: &mut dyn FnMut() -> bool) -> io::Result<FileHash> {
     let data = fs::metadata(path)?;
     if data.is_file() {
-        let start = match listed.kind {
+        let start = match kind {
             Kind::Lora => tensors_start(path, data.len())?,
             _ => 0,
         };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::FileHash;
+use crate::models::place::{Place, not_there, packed};
 
 /// How deep the folder of one model may be, and how many files it may have.
 const PARTS_DEPTH_MAX: usize = 4;
@@ -88,10 +89,11 @@ pub struct Listed {
     /// Path below the kind's folder, with `/` between the parts.
     pub file_name: String,
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// Size in bytes; of a folder that of all its files.
     pub bytes: u64,
-    /// When it was changed; of a folder the latest of its files.
+    /// When it was changed; of a folder the latest of its files. In a pack it never is, and this is the
+    /// begin of time.
     pub changed: SystemTime,
 }
 
@@ -150,6 +152,22 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// That of what is at a place.
+    pub(super) fn at(place: &Place) -> io::Result<Self> {
+        let (pack, path) = match place {
+            Place::Disk(path) => return Self::of(path),
+            Place::Pack(pack, path) => (*pack, path),
+        };
+        let files = packed(pack, path);
+        if files.is_empty() {
+            return Err(not_there());
+        }
+        Ok(Self {
+            bytes: files.iter().map(|(_, file)| file.bytes.len() as u64).sum(),
+            changed: SystemTime::UNIX_EPOCH,
+        })
+    }
+
     /// That of a file, or of all files of a model's folder.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
         let data = fs::metadata(path)?;

@@ -1,9 +1,9 @@
 //! What the library asks of those who put models on a device.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
 use super::listed::Kind;
-use crate::models::weights::WeightsError;
+use crate::models::{place::Place, weights::WeightsError};
 
 /// Opens models on a device. The library calls it from many threads, but for one load at a time.
 pub trait Loader: Send + Sync + 'static {
@@ -17,13 +17,17 @@ pub trait Loader: Send + Sync + 'static {
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Opens a checkpoint, with another VAE than its own if one is given.
-    fn painter(&self, checkpoint: &Path, vae: Option<&Path>) -> Result<Self::Painter, Self::Error>;
+    fn painter(
+        &self,
+        checkpoint: &Place,
+        vae: Option<&Place>,
+    ) -> Result<Self::Painter, Self::Error>;
 
     /// Opens a ControlNet.
-    fn guide(&self, path: &Path) -> Result<Self::Guide, Self::Error>;
+    fn guide(&self, place: &Place) -> Result<Self::Guide, Self::Error>;
 
     /// Opens a small VAE.
-    fn previewer(&self, path: &Path) -> Result<Self::Previewer, Self::Error>;
+    fn previewer(&self, place: &Place) -> Result<Self::Previewer, Self::Error>;
 
     /// Memory that a checkpoint takes, in bytes.
     fn painter_bytes(&self, painter: &Self::Painter) -> u64;

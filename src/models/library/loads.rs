@@ -9,7 +9,6 @@
 
 use std::{
     any::Any,
-    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -18,6 +17,7 @@ use super::{
     listed::{Kind, Listed, Stamp},
     loader::Notice,
 };
+use crate::models::place::Place;
 
 /// A loaded thing; its type follows from its kind.
 pub(super) type Shared = Arc<dyn Any + Send + Sync>;
@@ -33,15 +33,13 @@ pub(super) struct Source {
 
 impl Source {
     fn is_same_place(&self, other: &Self) -> bool {
-        let vae =
-            |source: &Self| -> Option<PathBuf> { source.vae.as_ref().map(|vae| vae.path.clone()) };
         self.listed.kind == other.listed.kind
-            && self.listed.path == other.listed.path
-            && vae(self) == vae(other)
+            && self.listed.place == other.listed.place
+            && self.vae_place() == other.vae_place()
     }
 
-    pub(super) fn vae_path(&self) -> Option<&Path> {
-        self.vae.as_ref().map(|vae| vae.path.as_path())
+    pub(super) fn vae_place(&self) -> Option<&Place> {
+        self.vae.as_ref().map(|vae| &vae.place)
     }
 }
 
@@ -50,8 +48,8 @@ impl Source {
 pub struct Loaded {
     /// The file, as it was when it was loaded.
     pub listed: Listed,
-    /// Path of a checkpoint's other VAE.
-    pub vae: Option<PathBuf>,
+    /// Where a checkpoint's other VAE is.
+    pub vae: Option<Place>,
     /// Memory that it takes; a LoRA's file is mapped and takes none of its own.
     pub bytes: u64,
     /// When it was last asked for.
@@ -193,7 +191,7 @@ impl Loads {
         let state = self.lock();
         let things = state.kept.iter().map(|thing| Loaded {
             listed: thing.source.listed.clone(),
-            vae: thing.source.vae_path().map(Path::to_path_buf),
+            vae: thing.source.vae_place().cloned(),
             bytes: thing.bytes,
             last_used: thing.last_used,
             is_in_use: thing.is_in_use(),
@@ -289,7 +287,7 @@ impl Drop for Turn<'_> {
 
 /// A file as it is now.
 pub(super) fn refreshed(listed: &Listed) -> std::io::Result<Listed> {
-    let stamp = Stamp::of(&listed.path)?;
+    let stamp = Stamp::at(&listed.place)?;
     Ok(Listed {
         bytes: stamp.bytes,
         changed: stamp.changed,

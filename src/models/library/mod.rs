@@ -22,12 +22,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    any::Any,
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{any::Any, fmt, path::Path, sync::Arc};
 
 pub use crate::models::diffusion::Vectors;
 pub use find::{FindError, Found};
@@ -37,7 +32,10 @@ pub use loader::{LoadError, Loader, Notice};
 pub use loads::{Loaded, Unloaded};
 pub use scan::{Listing, RefusedFile};
 
-use crate::models::weights::{Container, WeightsError};
+use crate::models::{
+    supply::Supply,
+    weights::{Container, WeightsError},
+};
 use loads::{Loads, Shared, Source, refreshed};
 
 /// Most LoRA files and embeddings that stay open; they take no memory of a device.
@@ -47,16 +45,34 @@ const LIGHT_BYTES_MAX: u64 = 256 << 20;
 /// Most networks that stay loaded.
 const HEAVY_MAX: usize = 64;
 
-/// The models of a kind in a data folder, by their names, capitals or not. Opens none of them.
-pub fn listed(data_folder: &Path, kind: Kind) -> Vec<Listed> {
-    scan::scan(data_folder, kind).files
+/// Whether a data folder has a model of a kind, or a file that looks like one and cannot be used.
+/// Opens none of them.
+pub fn has_any(data_folder: &Path, kind: Kind) -> bool {
+    let listing = scan::scan(data_folder, kind);
+    !listing.files.is_empty() || !listing.refused.is_empty()
+}
+
+/// The models of a kind, by their names, capitals or not. Opens none of them.
+pub fn listed(supply: &Supply, kind: Kind) -> Vec<Listed> {
+    scan_of(supply, kind).files
+}
+
+/// From a pack come checkpoints alone.
+fn scan_of(supply: &Supply, kind: Kind) -> Listing {
+    match kind {
+        Kind::Checkpoint => match supply.pack() {
+            Some(pack) => scan::scan_pack(pack, kind),
+            None => scan::scan(supply.folder(), kind),
+        },
+        kind => scan::scan(supply.folder(), kind),
+    }
 }
 
 /// The models of a data folder. Clones share what is loaded.
 pub struct Library<L: Loader>(Arc<Inner<L>>);
 
 struct Inner<L> {
-    folder: PathBuf,
+    supply: Supply,
     loader: L,
     hashes: hashes::Hashes,
     /// Networks, which take memory of the device.
@@ -74,19 +90,19 @@ impl<L: Loader> Clone for Library<L> {
 impl<L: Loader> fmt::Debug for Library<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Library")
-            .field("folder", &self.0.folder)
+            .field("supply", &self.0.supply)
             .finish_non_exhaustive()
     }
 }
 
 impl<L: Loader> Library<L> {
-    /// The models of the data folder with this root. Networks take at most `limit_bytes` together,
-    /// as far as not more are in use.
-    pub fn new(data_folder: impl Into<PathBuf>, loader: L, limit_bytes: u64) -> Self {
-        let folder = data_folder.into();
+    /// The models of a supply, such as the root of a data folder. Networks take at most `limit_bytes`
+    /// together, as far as not more are in use.
+    pub fn new(supply: impl Into<Supply>, loader: L, limit_bytes: u64) -> Self {
+        let supply = supply.into();
         Self(Arc::new(Inner {
-            hashes: hashes::Hashes::new(folder.join("webui")),
-            folder,
+            hashes: hashes::Hashes::new(supply.folder().join("webui")),
+            supply,
             loader,
             heavy: Loads::new(limit_bytes, HEAVY_MAX),
             light: Loads::new(LIGHT_BYTES_MAX, LIGHT_MAX),
@@ -95,7 +111,7 @@ impl<L: Loader> Library<L> {
 
     /// The root of the data folder.
     pub fn folder(&self) -> &Path {
-        &self.0.folder
+        self.0.supply.folder()
     }
 
     /// What opens models.
@@ -110,7 +126,7 @@ impl<L: Loader> Library<L> {
 
     /// The same with what cannot be used, and why.
     pub fn scan(&self, kind: Kind) -> Listing {
-        scan::scan(&self.0.folder, kind)
+        scan_of(&self.0.supply, kind)
     }
 
     /// The checkpoint that a text means: its title, name, path, hash or sha256, or a part of its
@@ -181,7 +197,7 @@ impl<L: Loader> Library<L> {
         let source = source(Kind::Checkpoint, checkpoint, vae)?;
         let loader = &self.0.loader;
         self.network(&source, &|| {
-            let painter = loader.painter(&source.listed.path, source.vae_path())?;
+            let painter = loader.painter(&source.listed.place, source.vae_place())?;
             let bytes = loader.painter_bytes(&painter);
             Ok((Arc::new(painter) as Shared, bytes))
         })
@@ -192,7 +208,7 @@ impl<L: Loader> Library<L> {
         let source = source(Kind::ControlNet, listed, None)?;
         let loader = &self.0.loader;
         self.network(&source, &|| {
-            let guide = loader.guide(&source.listed.path)?;
+            let guide = loader.guide(&source.listed.place)?;
             let bytes = loader.guide_bytes(&guide);
             Ok((Arc::new(guide) as Shared, bytes))
         })
@@ -203,7 +219,7 @@ impl<L: Loader> Library<L> {
         let source = source(Kind::Taesd, listed, None)?;
         let loader = &self.0.loader;
         self.network(&source, &|| {
-            let previewer = loader.previewer(&source.listed.path)?;
+            let previewer = loader.previewer(&source.listed.place)?;
             let bytes = loader.previewer_bytes(&previewer);
             Ok((Arc::new(previewer) as Shared, bytes))
         })
@@ -212,7 +228,7 @@ impl<L: Loader> Library<L> {
     /// A LoRA's file, opened. Its numbers are read when they are asked for.
     pub fn lora(&self, listed: &Listed) -> Result<Arc<Container>, LoadError<L::Error>> {
         let source = source(Kind::Lora, listed, None)?;
-        let open = || Ok((Arc::new(Container::open(&source.listed.path)?) as Shared, 0));
+        let open = || Ok((Arc::new(Container::at(&source.listed.place)?) as Shared, 0));
         Ok(self.light(&source, &open)?)
     }
 
@@ -220,7 +236,7 @@ impl<L: Loader> Library<L> {
     pub fn embedding(&self, listed: &Listed) -> Result<Arc<Vectors>, LoadError<L::Error>> {
         let source = source(Kind::Embedding, listed, None)?;
         let open = || {
-            let vectors = Vectors::open(&source.listed.path)?;
+            let vectors = Vectors::read(&Container::at(&source.listed.place)?)?;
             let bytes = vectors.bytes();
             Ok((Arc::new(vectors) as Shared, bytes))
         };
@@ -297,7 +313,7 @@ fn source<E: std::error::Error>(
             });
         }
         refreshed(listed).map_err(|reason| LoadError::Gone {
-            file: listed.path.display().to_string(),
+            file: listed.place.to_string(),
             reason,
         })
     };

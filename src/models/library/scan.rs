@@ -15,11 +15,14 @@ use std::{
 };
 
 use super::listed::{Kind, Listed, Stamp, stem};
+use crate::{models::place::Place, pack::Pack};
 
 /// Ending of the files that can be read, the dot included.
 pub(super) const ENDING: &str = ".safetensors";
 /// Endings of pickle files.
 const PICKLES: [&str; 5] = ["ckpt", "pt", "pth", "bin", "pkl"];
+/// What marks the folder of a whole model.
+const INDEX: &str = "model_index.json";
 /// What stands between name and ending of a VAE beside a checkpoint, as in `name.vae.safetensors`.
 const VAE_PART: &str = ".vae";
 /// What aria2 puts beside a download that is not done.
@@ -170,7 +173,7 @@ impl Walk {
     /// Whether a folder is one model.
     fn is_model(&self, path: &Path) -> bool {
         match self.place {
-            Kind::Checkpoint => path.join("model_index.json").is_file(),
+            Kind::Checkpoint => path.join(INDEX).is_file(),
             Kind::Vae | Kind::ControlNet | Kind::Taesd => {
                 path.join("config.json").is_file()
                     && NETWORK_FILES.iter().any(|name| path.join(name).is_file())
@@ -206,24 +209,13 @@ impl Walk {
         if self.place != self.wanted && path.is_dir() {
             return;
         }
-        let stamp = match Stamp::of(&path) {
-            Ok(stamp) => stamp,
-            Err(error) => {
+        match listed(self.wanted, file_name, path.into()) {
+            Ok(listed) if listed.bytes > 0 => self.listing.files.push(listed),
+            Ok(_) => {}
+            Err((file_name, error)) => {
                 self.note(&format!("`{file_name}` cannot be read: {error}"));
-                return;
             }
-        };
-        if stamp.bytes == 0 {
-            return;
         }
-        self.listing.files.push(Listed {
-            kind: self.wanted,
-            name: name(self.wanted, &file_name),
-            file_name,
-            path,
-            bytes: stamp.bytes,
-            changed: stamp.changed,
-        });
     }
 
     fn note(&mut self, text: &str) {
@@ -235,6 +227,47 @@ impl Walk {
                 self.listing.notes.push(text);
             }
         }
+    }
+}
+
+/// The models of a kind in a pack: whole files, and the folders of whole models.
+pub(super) fn scan_pack(pack: Pack, kind: Kind) -> Listing {
+    let folder = kind.folder();
+    let below = folder.rsplit('/').next().unwrap_or(folder);
+    let mut listing = Listing::default();
+    for path in pack.files() {
+        let Some(file_name) = path
+            .strip_prefix(below)
+            .and_then(|rest| rest.strip_prefix('/'))
+        else {
+            continue;
+        };
+        let is_weights = !file_name.contains('/') && file_name.ends_with(ENDING);
+        let file_name = match file_name.strip_suffix(INDEX) {
+            Some(folder) if kind == Kind::Checkpoint => folder.trim_end_matches('/'),
+            _ if is_weights => file_name,
+            _ => continue,
+        };
+        let place = Place::Pack(pack, format!("{below}/{file_name}"));
+        let listed = listed(kind, file_name.to_owned(), place);
+        // What was just listed is there.
+        listing.files.extend(listed.ok());
+    }
+    listing
+}
+
+/// A model without opening it; the error comes with the name.
+fn listed(kind: Kind, file_name: String, place: Place) -> Result<Listed, (String, io::Error)> {
+    match Stamp::at(&place) {
+        Ok(stamp) => Ok(Listed {
+            kind,
+            name: name(kind, &file_name),
+            file_name,
+            place,
+            bytes: stamp.bytes,
+            changed: stamp.changed,
+        }),
+        Err(error) => Err((file_name, error)),
     }
 }
 

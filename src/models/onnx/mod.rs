@@ -42,6 +42,7 @@ use self::graph::Graph;
 pub use self::graph::Port;
 use super::ModelError;
 use super::backend::Device;
+use super::place::{Place, not_there};
 
 /// Numbers in ordinary memory, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,10 +75,7 @@ pub struct OnnxModel(Runner);
 impl OnnxModel {
     /// Reads a file. Weights in files beside it are found.
     pub fn open(path: &Path, device: Device) -> Result<Self, ModelError> {
-        let name = path.file_name().map_or_else(
-            || path.display().to_string(),
-            |name| name.to_string_lossy().into_owned(),
-        );
+        let name = Place::from(path).name();
         let failed = |reason: String| ModelError::Read {
             file: path.display().to_string(),
             reason,
@@ -103,6 +101,20 @@ impl OnnxModel {
             Some(folder.unwrap_or(Path::new("."))),
             device,
         )
+    }
+
+    /// Reads the file at a place; in a pack all weights have to be in the file itself.
+    pub fn at(place: &Place, device: Device) -> Result<Self, ModelError> {
+        let (pack, path) = match place {
+            Place::Disk(path) => return Self::open(path, device),
+            Place::Pack(pack, path) => (pack, path),
+        };
+        let file = pack.file(path).ok_or_else(|| ModelError::Read {
+            file: place.to_string(),
+            reason: not_there().to_string(),
+        })?;
+        let bytes = Bytes::from_static(file.bytes);
+        Self::build(bytes, &place.name(), None, device)
     }
 
     /// Reads a file that is in memory; `name` is for messages.

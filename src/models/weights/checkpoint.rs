@@ -17,6 +17,8 @@ use super::kinds;
 use super::layout::{Layout, Network};
 use super::source::Source;
 use super::{WeightsError, shown};
+use crate::models::place::{Place, not_there, packed};
+use crate::pack::PackedFile;
 
 /// Pipelines of diffusers that share the networks of `StableDiffusionPipeline`.
 const PIPELINES: [&str; 6] = [
@@ -116,6 +118,23 @@ impl Files {
         kinds::from_container(Container::open(path)?)
     }
 
+    /// Opens what is at a place. Of a pack it is read where it is, without a copy.
+    pub fn at(place: &Place) -> Result<Self, WeightsError> {
+        let (pack, path) = match place {
+            Place::Disk(path) => return Self::open(path),
+            Place::Pack(pack, path) => (*pack, path),
+        };
+        let files = packed(pack, path);
+        if files.is_empty() {
+            return Err(WeightsError::Read {
+                file: place.to_string(),
+                reason: not_there().to_string(),
+            });
+        }
+        let borrowed = |(name, file): (String, PackedFile)| (name, Cow::Borrowed(file.bytes));
+        Self::from_memory(&place.to_string(), files.into_iter().map(borrowed))
+    }
+
     /// Reads files that are in memory: one `.safetensors` file, or those of a folder by their paths
     /// inside of it, with `/` between the parts. `name` stands in errors.
     pub fn from_memory(
@@ -194,6 +213,11 @@ impl Checkpoint {
         };
         found.check(&folder.shown(""))?;
         Ok(found)
+    }
+
+    /// Sides in pixels of the pictures that it was trained with.
+    pub fn native_side(&self) -> usize {
+        self.unet.config.sample_size * self.vae.config.downscale()
     }
 
     /// What the UNet's output means.

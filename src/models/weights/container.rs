@@ -14,8 +14,9 @@ use std::sync::Arc;
 use memmap2::{Mmap, MmapOptions};
 
 use super::folder::Folder;
-use super::header::{self, Header, LENGTH_BYTES, PICKLE, Place};
+use super::header::{self, Header, LENGTH_BYTES, PICKLE};
 use super::{Dtype, WeightsError, shown, shown_message};
+use crate::models::place::{Place, not_there};
 
 /// Ends of names of pickle files.
 const PICKLE_ENDS: [&str; 5] = ["ckpt", "pt", "pth", "bin", "pkl"];
@@ -32,7 +33,7 @@ pub struct Container {
 }
 
 struct Stored {
-    place: Place,
+    place: header::Place,
     /// Which of the files it is in.
     store: usize,
 }
@@ -89,6 +90,19 @@ impl Container {
             return Self::from_index(&folder, &name)?.ok_or_else(missing);
         }
         Self::open_file(path)
+    }
+
+    /// Opens what is at a place, as [`Container::open`] does; in a pack it has to be one file.
+    pub fn at(place: &Place) -> Result<Self, WeightsError> {
+        let (pack, path) = match place {
+            Place::Disk(path) => return Self::open(path),
+            Place::Pack(pack, path) => (pack, path),
+        };
+        let file = pack.file(path).ok_or_else(|| WeightsError::Read {
+            file: place.to_string(),
+            reason: not_there().to_string(),
+        })?;
+        Self::from_bytes(&place.to_string(), file.bytes)
     }
 
     /// Opens one `.safetensors` file.

@@ -49,6 +49,8 @@ pub struct Judgement {
     pub same_person: Option<bool>,
     /// Pairs of photos that are the same shot, the later one first, each later one once.
     pub same_shots: Vec<(usize, usize)>,
+    /// What is to be said of the networks.
+    pub notice: Option<&'static str>,
 }
 
 /// Judges photos, and their persons if `same_person` is asked. `Err` when the job has to stop.
@@ -69,6 +71,7 @@ pub fn judge_photos(
         reports: judged.into_iter().map(|judged| judged.report).collect(),
         same_person,
         same_shots,
+        notice: observer.notice(),
     })
 }
 
@@ -172,7 +175,8 @@ impl CheckEngine {
 }
 
 impl Judgement {
-    /// What speaks against single photos, each named by its place in the list `name`.
+    /// What is to be said of the networks, and what speaks against single photos, each named by its
+    /// place in the list `name`.
     pub fn warnings(&self, name: &str) -> Vec<String> {
         let details = self.reports.iter().enumerate().filter_map(|(at, report)| {
             let detail = report.detail.as_ref()?;
@@ -184,7 +188,8 @@ impl Judgement {
                  send another photo instead"
             )
         });
-        details.chain(copies).collect()
+        let notice = self.notice.map(str::to_owned).into_iter();
+        notice.chain(details).chain(copies).collect()
     }
 }
 

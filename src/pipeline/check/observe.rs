@@ -8,6 +8,7 @@ use crate::{
         ModelError,
         face::{Embedding, Face, FaceModels, Flaw, Pose, Quality, align},
         shelf::Shelf,
+        supply,
     },
 };
 
@@ -60,6 +61,11 @@ pub trait Observer: Send + Sync {
 
     /// Least cosine between two faces of one person, or why persons cannot be told apart.
     fn same_person(&self) -> Result<f32, ModelError>;
+
+    /// What every result has to say of the networks, if there is something.
+    fn notice(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Gives an observer when there is something to look at.
@@ -101,5 +107,9 @@ impl Observer for FaceModels {
 
     fn same_person(&self) -> Result<f32, ModelError> {
         Ok(self.embedder()?.same_person())
+    }
+
+    fn notice(&self) -> Option<&'static str> {
+        self.pack.map(supply::notice)
     }
 }

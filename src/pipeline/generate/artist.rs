@@ -29,6 +29,8 @@ pub struct About {
     pub file_name: String,
     /// The SHA-256 of the file in hexadecimal digits, where it is known.
     pub sha256: Option<String>,
+    /// What every result has to say of it, if there is something.
+    pub notice: Option<&'static str>,
 }
 
 impl About {

@@ -59,7 +59,8 @@ pub enum GenerateError {
     },
     /// There is no model at all.
     #[error(
-        "there is no model in `webui/models/Stable-diffusion` of the data folder; put a checkpoint there"
+        "there is no model in `webui/models/Stable-diffusion` of the data folder; put a checkpoint \
+         there, or add `--pack demo` to try photog without one"
     )]
     NoCheckpoint,
     /// A model failed.

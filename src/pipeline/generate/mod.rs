@@ -48,7 +48,7 @@ pub use hires::{HiresRequest, Target, UPSCALERS, Upscaler};
 pub use latents::Interpolation;
 pub use options::Options;
 pub use progress::{Audience, Progress, Wish};
-pub use request::{Common, Content, ImageToImage, Passes, TextToImage, Unit};
+pub use request::{Common, Content, ImageToImage, Passes, SIDES, TextToImage, Unit};
 
 use artist::{Artist, ArtistError};
 use batch::Seeds;

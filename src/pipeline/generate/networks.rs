@@ -1,4 +1,4 @@
-//! The artist whose networks lie in the data folder.
+//! The artist whose networks lie in the data folder or in a pack.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crate::{
         library::{Library, Listed, LoadError},
         prompt::{Chunk, Emphasis},
         sampling::Schedule,
+        supply,
         weights::Container,
     },
 };
@@ -90,6 +91,7 @@ impl Artist for Networks {
                 .sha256(file, &mut || false)
                 .ok()
                 .map(|hash| hash.to_string()),
+            notice: file.place.pack().map(supply::notice),
         }
     }
 

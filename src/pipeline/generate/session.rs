@@ -51,13 +51,14 @@ impl<'a, A: Artist> Session<'a, A> {
         let about = artist.about(&checkpoint);
         let vae = vae(artist, &options.vae, &about)?;
         let painter = artist.painter(&checkpoint, vae.as_ref())?;
-        let warnings = common.warnings.iter().chain(&options.warnings);
+        let notice = about.notice.map(str::to_owned).into_iter();
+        let warnings = common.warnings.iter().chain(&options.warnings).cloned();
         Ok(Self {
             painter,
             checkpoint: about,
             vae: vae.map(|vae| artist.about(&vae)),
             notes: Notes {
-                warnings: warnings.cloned().collect(),
+                warnings: notice.chain(warnings).collect(),
                 ..Notes::default()
             },
             reader: Reader::new(),

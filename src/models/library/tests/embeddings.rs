@@ -45,7 +45,7 @@ fn embeddings_of_both_forms_are_read() {
     let vectors = home.library.embedding(&diffusers).unwrap();
     assert_eq!((vectors.count, vectors.width), (2, 24));
     // As the reader of files gives them.
-    let file = Container::open(&diffusers.path).unwrap();
+    let file = Container::at(&diffusers.place).unwrap();
     let numbers = file.get("<two-vectors>").unwrap().to_f32().unwrap();
     assert_eq!(vectors.numbers, numbers);
     assert!(numbers.iter().any(|number| *number != 0.0));
@@ -112,7 +112,7 @@ fn loras_are_opened_once_and_only_so_many_stay_open() {
     let one = home.library.lora(&lora).unwrap();
     assert!(one.names().count() > 0);
     assert!(Arc::ptr_eq(&one, &home.library.lora(&lora).unwrap()));
-    let text = fs::read(&lora.path).unwrap();
+    let text = fs::read(path_of(&lora)).unwrap();
     for number in 0..LIGHT_MAX + 5 {
         let path = home.put(Kind::Lora, &format!("{number}.safetensors"), "");
         fs::write(path, &text).unwrap();

@@ -35,11 +35,11 @@ fn a_hash_is_computed_once_and_outlives_a_restart() {
 fn a_file_that_changed_has_another_hash() {
     let home = Home::new();
     let file = home.put_listed(Kind::Checkpoint, "a.safetensors", "abc");
-    set_changed(&file.path, 1000);
+    set_changed(path_of(&file), 1000);
     let file = home.listed(Kind::Checkpoint, "a.safetensors");
     let first = home.library.sha256(&file, &mut never).unwrap();
-    fs::write(&file.path, "abd").unwrap();
-    set_changed(&file.path, 1001);
+    fs::write(path_of(&file), "abd").unwrap();
+    set_changed(path_of(&file), 1001);
     // By what was listed before, the file is what it was; by itself it is not.
     let later = home.listed(Kind::Checkpoint, "a.safetensors");
     assert_eq!(home.library.known_sha256(&later), None);
@@ -127,7 +127,7 @@ fn a_file_that_changes_meanwhile_gets_no_hash() {
     let home = Home::new();
     let file = home.put_listed(Kind::Checkpoint, "a.safetensors", "abc");
     let mut change = || {
-        fs::write(&file.path, "abcd").unwrap();
+        fs::write(path_of(&file), "abcd").unwrap();
         false
     };
     let result = home.library.sha256(&file, &mut change);
@@ -135,7 +135,7 @@ fn a_file_that_changes_meanwhile_gets_no_hash() {
         matches!(result, Err(HashError::Changed { .. })),
         "{result:?}"
     );
-    fs::remove_file(&file.path).unwrap();
+    fs::remove_file(path_of(&file)).unwrap();
     let result = home.library.sha256(&file, &mut never);
     assert!(matches!(result, Err(HashError::Read { .. })), "{result:?}");
 }

@@ -45,18 +45,18 @@ fn a_checkpoint_with_another_vae_is_another_thing() {
     let again = home.library.painter(&checkpoint, Some(&vae)).unwrap();
     assert!(Arc::ptr_eq(&other, &again));
     let vaes: Vec<_> = home.library.loaded().into_iter().map(|it| it.vae).collect();
-    assert_eq!(vaes, [None, Some(vae.path)]);
+    assert_eq!(vaes, [None, Some(vae.place)]);
 }
 
 #[test]
 fn a_changed_file_is_loaded_anew_and_the_old_one_goes() {
     let home = Home::new();
     let file = home.put_listed(Kind::Checkpoint, "a.safetensors", "one");
-    set_changed(&file.path, 1000);
+    set_changed(path_of(&file), 1000);
     let one = home.library.painter(&file, None).unwrap();
     // Of the same size, and asked for by what was listed before.
-    fs::write(&file.path, "two").unwrap();
-    set_changed(&file.path, 1001);
+    fs::write(path_of(&file), "two").unwrap();
+    set_changed(path_of(&file), 1001);
     let two = home.library.painter(&file, None).unwrap();
     assert_eq!((&*one.0.text, &*two.0.text), ("one", "two"));
     assert_eq!(home.library.loaded().len(), 2, "the old one is in use");
@@ -65,13 +65,13 @@ fn a_changed_file_is_loaded_anew_and_the_old_one_goes() {
     home.library.guide(&other).unwrap();
     assert_eq!(kept(&home), ["a.safetensors", "g.safetensors"]);
     // The same content put back is a third load: the second is not what the file is now.
-    set_changed(&file.path, 1000);
+    set_changed(path_of(&file), 1000);
     assert!(!Arc::ptr_eq(
         &two,
         &home.library.painter(&file, None).unwrap()
     ));
-    fs::write(&file.path, "longer").unwrap();
-    set_changed(&file.path, 1000);
+    fs::write(path_of(&file), "longer").unwrap();
+    set_changed(path_of(&file), 1000);
     assert_eq!(home.library.painter(&file, None).unwrap().0.text, "longer");
 }
 
@@ -81,7 +81,7 @@ fn a_changed_vae_makes_its_checkpoint_load_anew() {
     let checkpoint = home.put_listed(Kind::Checkpoint, "c.safetensors", "c");
     let vae = home.put_listed(Kind::Vae, "v.safetensors", "v");
     home.library.painter(&checkpoint, Some(&vae)).unwrap();
-    fs::write(&vae.path, "new").unwrap();
+    fs::write(path_of(&vae), "new").unwrap();
     let painter = home.library.painter(&checkpoint, Some(&vae)).unwrap();
     assert_eq!(painter.1.as_ref().unwrap().text, "new");
     assert_eq!(home.library.loaded().len(), 1);
@@ -117,7 +117,7 @@ fn a_failed_load_is_not_kept() {
     home.loader.set_before(|_| Ok(()));
     home.library.painter(&file, None).unwrap();
     assert_eq!(home.loader.count(), 2, "other errors are not tried again");
-    fs::remove_file(&file.path).unwrap();
+    fs::remove_file(path_of(&file)).unwrap();
     let error = home.library.painter(&file, None).unwrap_err();
     assert!(matches!(error, LoadError::Gone { .. }), "{error}");
 }

@@ -4,6 +4,7 @@ mod embeddings;
 mod finding;
 mod hashing;
 mod loading;
+mod packs;
 mod scanning;
 mod sharing;
 
@@ -16,6 +17,7 @@ use std::{
 };
 
 use super::*;
+use crate::models::place::Place;
 
 /// The text of the file, and the number of the load.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +44,13 @@ struct FakeLoader {
 }
 
 impl FakeLoader {
-    fn load(&self, path: &Path) -> Result<Fake, FakeError> {
+    fn load(&self, place: &Place) -> Result<Fake, FakeError> {
+        let Place::Disk(path) = place else {
+            return Err(FakeError(format!("{place} is on no disk")));
+        };
         let load = {
             let mut loads = self.loads.lock().unwrap();
-            loads.push(path.to_path_buf());
+            loads.push(path.clone());
             loads.len()
         };
         // Not under the lock, as it may wait.
@@ -91,17 +96,17 @@ impl Loader for Arc<FakeLoader> {
     type Previewer = Fake;
     type Error = FakeError;
 
-    fn painter(&self, checkpoint: &Path, vae: Option<&Path>) -> Result<Self::Painter, FakeError> {
+    fn painter(&self, checkpoint: &Place, vae: Option<&Place>) -> Result<Self::Painter, FakeError> {
         let own = self.load(checkpoint)?;
         Ok((own, vae.map(|vae| self.load(vae)).transpose()?))
     }
 
-    fn guide(&self, path: &Path) -> Result<Fake, FakeError> {
-        self.load(path)
+    fn guide(&self, place: &Place) -> Result<Fake, FakeError> {
+        self.load(place)
     }
 
-    fn previewer(&self, path: &Path) -> Result<Fake, FakeError> {
-        self.load(path)
+    fn previewer(&self, place: &Place) -> Result<Fake, FakeError> {
+        self.load(place)
     }
 
     fn painter_bytes(&self, painter: &Self::Painter) -> u64 {
@@ -184,6 +189,14 @@ impl Home {
     fn names(&self, kind: Kind) -> Vec<String> {
         let all = self.library.list(kind).into_iter();
         all.map(|listed| listed.file_name).collect()
+    }
+}
+
+/// Where a file of the data folder is.
+fn path_of(listed: &Listed) -> &Path {
+    match &listed.place {
+        Place::Disk(path) => path,
+        Place::Pack(..) => panic!("{} is on no disk", listed.place),
     }
 }
 

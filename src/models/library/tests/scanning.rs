@@ -30,7 +30,7 @@ fn each_kind_has_its_folder_and_the_webuis_name() {
         let listed = home.listed(kind, "sub/a.b.safetensors");
         assert_eq!(listed.name, name);
         assert_eq!((listed.kind, listed.bytes), (kind, 5));
-        assert_eq!(listed.path, path);
+        assert_eq!(path_of(&listed), path);
         assert_eq!(listed.title(None), "sub/a.b.safetensors");
         assert_eq!(listed.short_title(None), "a.b");
         let hash: FileHash = "0123456789abcdef".repeat(4).parse().unwrap();

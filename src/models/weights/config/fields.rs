@@ -46,6 +46,12 @@ impl Fields {
         }
     }
 
+    /// The same where the number only advises: one that cannot be used counts as none.
+    pub(super) fn hint(&self, name: &str, default: usize, max: usize) -> usize {
+        let given = self.get(name).and_then(|value| size(value, max));
+        given.unwrap_or(default)
+    }
+
     /// A list of 1 to [`LEVELS_MAX`] widths.
     pub(super) fn widths(&self, name: &str, default: &[usize]) -> Result<Vec<usize>, FieldError> {
         let Some(value) = self.get(name) else {

@@ -38,6 +38,8 @@ pub struct UnetConfig {
     pub flip_sin_to_cos: bool,
     /// Subtracted from the half length of that embedding where frequencies are divided by it.
     pub freq_shift: f64,
+    /// Sides of the latents that it was trained with; it takes others too.
+    pub sample_size: usize,
 }
 
 /// Widths and depths of a ControlNet.
@@ -55,6 +57,8 @@ pub struct ControlNetConfig {
 
 /// Attention heads per level in SD 1.x.
 pub(super) const SD1_HEADS: usize = 8;
+/// Sides of the latents of SD 1.x, for pictures of 512 pixels.
+const SD1_SAMPLE_SIZE: usize = 64;
 /// Width of a head in SD 2.x, which can be told by its linear projections.
 pub(super) const SD2_HEAD_WIDTH: usize = 64;
 
@@ -77,6 +81,7 @@ impl UnetConfig {
             norm_eps: 1e-5,
             flip_sin_to_cos: true,
             freq_shift: 0.0,
+            sample_size: SD1_SAMPLE_SIZE,
         }
     }
 
@@ -102,6 +107,7 @@ impl UnetConfig {
             norm_eps: fields.number("norm_eps", base.norm_eps, 0.0..=0.1)?,
             flip_sin_to_cos: fields.flag("flip_sin_to_cos", base.flip_sin_to_cos)?,
             freq_shift: fields.number("freq_shift", base.freq_shift, 0.0..=1.0)?,
+            sample_size: fields.hint("sample_size", base.sample_size, WIDTH_MAX),
             block_out_channels: widths,
         };
         config.check()?;

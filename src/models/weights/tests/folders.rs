@@ -5,6 +5,8 @@ use std::path::Path;
 
 use super::super::{Container, Files};
 use super::{error, named, pack};
+use crate::models::place::Place;
+use crate::pack::Pack;
 
 /// Writes files of one tensor each, named as the file's sign says.
 fn write(folder: &Path, files: &[(&str, &str)]) {
@@ -175,4 +177,32 @@ fn a_folder_of_pickles_says_so() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("pytorch_model.bin"), [0; 9]).unwrap();
     assert!(error(Container::open(folder.path())).contains("PyTorch pickle"));
+}
+
+#[test]
+fn a_model_of_a_pack_is_read_where_it_lies_in_the_program() {
+    let path = "Stable-diffusion/demo";
+    let place = Place::Pack(Pack::Demo, String::from(path));
+    let Files::Checkpoint(model) = Files::at(&place).unwrap() else {
+        panic!("the demo pack has a checkpoint");
+    };
+    assert!(model.tokenizer.is_some());
+    let side = model.native_side();
+    assert!((8..=512).contains(&side), "{side}");
+    let container = model.unet.container();
+    let shown = "demo:Stable-diffusion/demo/unet/diffusion_pytorch_model.safetensors";
+    assert_eq!(container.name(), shown);
+    let file = format!("{path}/unet/diffusion_pytorch_model.safetensors");
+    let bytes = Pack::Demo.file(&file).unwrap().bytes.as_ptr_range();
+    for name in container.names() {
+        let view = container.get(name).unwrap().bytes;
+        assert!(bytes.contains(&view.as_ptr()), "{name} was copied");
+    }
+    let single = Container::at(&Place::Pack(Pack::Demo, file)).unwrap();
+    assert!(single.names().eq(container.names()));
+    for path in ["Stable-diffusion/none", "Stable-diffusion"] {
+        let place = Place::Pack(Pack::Demo, String::from(path));
+        assert!(Files::at(&place).is_err(), "{path}");
+        assert!(error(Container::at(&place)).contains("no such file"));
+    }
 }

@@ -173,6 +173,7 @@ fn the_configuration_of_sd15_is_read_with_its_own_numbers() {
             norm_eps: 1e-5,
             flip_sin_to_cos: true,
             freq_shift: 0.0,
+            sample_size: 64,
         }
     );
     let config = vae(&section("sd15", "vae"));
@@ -202,6 +203,8 @@ fn shapes_tell_the_widths_and_depths_of_an_odd_model() {
     let wanted = UnetConfig {
         heads: vec![8; 2],
         norm_num_groups: 32,
+        // Shapes do not tell it, and it only advises.
+        sample_size: 64,
         ..unet(unets)
     };
     let found = infer::unet(&Shapes::new(&container(&unets.ldm()), ldm::UNET));
@@ -237,6 +240,7 @@ fn shapes_tell_the_widths_and_depths_of_an_odd_model() {
         let mut wanted = control_net(controls);
         wanted.unet.heads = vec![8; 2];
         wanted.unet.norm_num_groups = 32;
+        wanted.unet.sample_size = 64;
         assert_eq!(found.unwrap(), wanted);
     }
 }
@@ -425,4 +429,21 @@ fn noise_schedules_are_read_as_diffusers_writes_them() {
         read(json!({"beta_start": 2})),
         Err(FieldError::Wrong(_))
     ));
+}
+
+#[test]
+fn the_size_of_the_training_only_advises() {
+    let mut config = section("odd", "unet").config;
+    for (given, taken) in [
+        (json!(96), 96),
+        (json!([64, 96]), 64),
+        (json!(null), 64),
+        (json!(0), 64),
+        (json!("large"), 64),
+    ] {
+        config.insert(String::from("sample_size"), given.clone());
+        let fields = Fields::new(config.clone());
+        let read = UnetConfig::read(&fields, &UnetConfig::diffusers_default()).unwrap();
+        assert_eq!(read.sample_size, taken, "{given}");
+    }
 }

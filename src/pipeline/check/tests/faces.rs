@@ -1,7 +1,15 @@
 //! The rules about faces, with made-up faces.
 
 use super::{super::observe::Defect, *};
-use crate::models::{backend::Device, face::Flaw, shelf::Shelf};
+use crate::{
+    models::{
+        backend::Device,
+        face::Flaw,
+        shelf::Shelf,
+        supply::{self, PackRule, Supply},
+    },
+    pack::Pack,
+};
 
 #[test]
 fn a_photo_that_comes_twice_is_a_warning() {
@@ -237,6 +245,17 @@ fn without_a_network_the_answer_says_what_is_missing() {
     }
     // A request that is wrong anyway hears that first.
     assert_eq!(ask(json!({})).problem, Some(Problem::InvalidParameter));
+}
+
+#[test]
+fn what_a_pack_has_judged_is_said_to_be_so() {
+    let home = tempfile::tempdir().unwrap();
+    let supply = Supply::new(home.path(), PackRule::Always(Pack::Demo));
+    let shelf = Shelf::new(supply, Device::Cpu);
+    let photo = data_url(&samples::png(600, 600));
+    let (_, body) = run_with(shelf, &json!({"images": [photo]}));
+    assert_eq!(body["code"], "OK", "{body}");
+    assert_eq!(body["warnings"][0], supply::notice(Pack::Demo));
 }
 
 #[test]

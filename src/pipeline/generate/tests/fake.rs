@@ -73,6 +73,7 @@ pub fn about(name: &str, hash: char) -> About {
         name: name.to_owned(),
         file_name: format!("{name}.safetensors"),
         sha256: Some(hash.to_string().repeat(64)),
+        notice: (name == "beta").then_some("beta knows little"),
     }
 }
 

@@ -472,3 +472,22 @@ fn a_checkpoint_is_chosen_by_the_request_and_has_the_vae_beside_it() {
     assert_eq!(made.info["sd_model_name"], "beta");
     assert_eq!(made.info["sd_vae_name"], "beta.safetensors");
 }
+
+#[test]
+fn what_is_to_be_said_of_a_model_is_the_first_comment() {
+    let fake = Fake::new();
+    let ask = |model: &str| {
+        let payload = json!({
+            "prompt": "a cat", "width": 64, "height": 64, "steps": 2, "tiling": true,
+            "override_settings": {"sd_model_checkpoint": model},
+        });
+        let made = fake.run(Task::Txt2img, payload).unwrap();
+        made.info["comments"].as_array().unwrap().clone()
+    };
+    let comments = ask("beta");
+    assert_eq!(
+        (comments.len(), &comments[0]),
+        (2, &"beta knows little".into())
+    );
+    assert_eq!(ask("alpha").len(), 1);
+}

@@ -1,0 +1,85 @@
+"""Training by several processes of one thread each, which share their gradients after each step.
+
+Two threads inside of one process wait for each other at every operator, which is slow where other
+programs want the processor too; processes wait once a step.
+
+Promises: all processes have equal weights at all times, and stop at the same step, which the first one
+chooses.
+"""
+
+import multiprocessing
+import os
+import socket
+
+import torch
+from torch import distributed
+
+
+class Team:
+    """The processes that train one network together, seen from one of them."""
+
+    def __init__(self, rank=0, size=1):
+        self.rank, self.size = rank, size
+
+    @property
+    def is_first(self):
+        return self.rank == 0
+
+    def share(self, parameters, is_over=False):
+        """Means of the gradients over all processes; gives whether the first one says it is over."""
+        if self.size == 1:
+            return is_over
+        gradients = [value.grad for value in parameters if value.grad is not None]
+        word = torch.tensor([float(is_over and self.is_first) * self.size])
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), word])
+        distributed.all_reduce(flat)
+        flat /= self.size
+        at = 0
+        for gradient in gradients:
+            gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
+            at += gradient.numel()
+        return bool(flat[-1] > 0)
+
+
+# The C library gives large blocks back to the system as soon as they are free, and getting them anew
+# costs as much as computing with them. This lets it keep them; it is read when a process begins.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "8000000000",
+    "MALLOC_TOP_PAD_": "67108864",
+    "MALLOC_ARENA_MAX": "1",
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def start(work, size, *arguments):
+    """Calls `work(rank, size, *arguments)` in `size` new processes and waits for them. `work` has to be a
+    function of a module."""
+    os.environ.update(KEEP_MEMORY)
+    context = multiprocessing.get_context("spawn")
+    jobs = [context.Process(target=work, args=(rank, size, *arguments)) for rank in range(size)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+        if job.exitcode:
+            for other in jobs:
+                other.terminate()
+            raise SystemExit("one of the processes failed; run it again to go on")
+
+
+def train(work, size, *arguments):
+    """Calls `work(team, *arguments)` in each of the processes of a team."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start(member, size, work, port, arguments)
+
+
+def member(rank, size, work, port, arguments):
+    distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    try:
+        work(Team(rank, size), *arguments)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,174 @@
+"""Trains the UNet of the demo checkpoint and, with it, the text encoder, on cached latents.
+
+Each step takes random pictures or mirror images, one of their captions (one in ten says nothing, which
+is what guidance needs), a random amount of noise, and asks for that noise. Its error counts less
+where there is little noise (min-SNR). Averaged weights are what is used afterwards.
+
+`python -m forge.train.unet` trains `--steps` steps; `--continue STEPS` goes on beyond them with a lower
+rate that falls again. The checkpoint is kept every few minutes; a contact sheet is drawn now and then.
+"""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from . import latents, parallel, preview, sampling, tokenizer
+from .common import Ema, Progress, arguments, load, prepare, save, work
+from .diffusion_nets import text_encoder, unet
+
+RATE, DECAY, WARM = 6e-4, 0.999, 400
+# The rate at the end of the training, and where a continued one begins, as parts of the highest.
+LAST, AGAIN = 0.03, 0.35
+NOTHING_ASKED = 0.10
+GAMMA = 5.0
+# Noise of the whole latent at once, so that the UNet does not trust in the mean of what it gets: at the
+# highest noise of this schedule a trace of the picture's mean is left, which sampling does not give.
+OFFSET = 0.05
+SHEET_EVERY = 1000
+# After so many steps it looks for latents that have come since.
+REFRESH_EVERY = 200
+
+
+def checkpoint():
+    return work("diffusion", "unet.pt")
+
+
+class Nets(torch.nn.Module):
+    """Both networks that are trained here, as one."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.text, self.unet = text_encoder(vocabulary), unet()
+
+    def words(self, tokens):
+        """Tokens [n, 77] to what the UNet attends to."""
+        return self.text(tokens).last_hidden_state
+
+
+class Samples:
+    """Random latents with tokens of one of their captions."""
+
+    def __init__(self, batch, seed):
+        self.scale = latents.facts()["scaling_factor"]
+        self.mean, self.spread, self.done, self.tokens = map(latents.opened, ("mean", "spread", "done", "tokens"))
+        self.empty = np.load(latents.place("empty.npy"))
+        self.batch, self.rng = batch, np.random.default_rng(seed)
+        self.refresh()
+
+    def refresh(self):
+        """Looks again which latents there are."""
+        self.pairs = np.argwhere(self.done)
+
+    def take(self):
+        """Latents of variance 1, tokens, and steps of the noise schedule."""
+        rows, sides = self.pairs[self.rng.choice(len(self.pairs), self.batch)].T
+        order = np.argsort(rows)
+        rows, sides = rows[order], sides[order]
+        mean, spread = (torch.from_numpy(array[rows, sides].astype(np.float32)) for array in (self.mean, self.spread))
+        clean = (mean + spread * torch.randn_like(mean)) * self.scale
+        tokens = self.tokens[rows, sides, self.rng.integers(0, self.tokens.shape[2], self.batch)].astype(np.int64)
+        silent = self.rng.random(self.batch) < NOTHING_ASKED
+        tokens[silent] = self.empty[self.rng.integers(0, len(self.empty), silent.sum())]
+        # One step from each part of the schedule, so that batches are alike.
+        steps = (self.rng.permutation(self.batch) + self.rng.random(self.batch)) / self.batch * sampling.STEPS
+        return clean, torch.from_numpy(tokens), torch.from_numpy(steps.astype(np.int64))
+
+
+def rate(step, steps):
+    """The learning rate: up, then down as a cosine; beyond the planned steps down once more."""
+    planned, total = steps
+    if step < planned:
+        high, share = min(1.0, (step + 1) / WARM), step / planned
+    else:
+        high, share = AGAIN, (step - planned) / max(1, total - planned)
+    return RATE * (LAST + (high - LAST) * (0.5 + 0.5 * np.cos(np.pi * min(share, 1.0))))
+
+
+def losses(nets, run, batch, kept):
+    """The error in the noise: weighted, and as it is."""
+    clean, tokens, steps = batch
+    noise = torch.randn_like(clean) + OFFSET * torch.randn(*clean.shape[:2], 1, 1)
+    share = kept[steps].view(-1, 1, 1, 1)
+    noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = run(noisy, steps, nets.words(tokens)).sample
+    error = functional.mse_loss(seen.float(), noise, reduction="none").mean((1, 2, 3))
+    ratio = kept[steps] / (1 - kept[steps])
+    return (error * ratio.clamp(max=GAMMA) / ratio).mean(), error.mean()
+
+
+def state(nets, optimiser, ema, step, planned):
+    return {
+        "net": nets.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "ema": ema.state_dict(),
+        "step": step,
+        "planned": planned,
+        "facts": latents.facts(),
+    }
+
+
+def train(team, asked):
+    prepare(asked.threads)
+    nets = Nets(len(tokenizer.opened())).train()
+    optimiser = torch.optim.AdamW(nets.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    ema, step, planned, is_over = Ema(nets, DECAY), 0, asked.steps, False
+    if saved := None if asked.fresh else load(checkpoint()):
+        if saved["facts"] != latents.facts():
+            raise SystemExit("the latents are no more those of the checkpoint; begin with --fresh")
+        nets.load_state_dict(saved["net"])
+        optimiser.load_state_dict(saved["optimiser"])
+        ema.load_state_dict(saved["ema"])
+        step = saved["step"]
+        if asked.more:
+            planned = min(saved["planned"], step)
+    total = planned + asked.more
+    samples = Samples(asked.batch // team.size, seed=[32, step, team.rank])
+    torch.manual_seed(2000 + step + 7919 * team.rank)
+    kept = sampling.kept().float()
+    run = torch.compile(nets.unet) if asked.compile else nets.unet
+    progress = Progress("unet", step, total, asked.minutes) if team.is_first else None
+    while step < total and not is_over:
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, (planned, total))
+        weighted, error = losses(nets, run, samples.take(), kept)
+        weighted.backward()
+        is_over = team.share(nets.parameters(), progress is not None and progress.is_over)
+        torch.nn.utils.clip_grad_norm_(nets.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        step += 1
+        if step % REFRESH_EVERY == 0:
+            samples.refresh()
+        if not team.is_first:
+            continue
+        ema.update(nets)
+        progress.tell(asked.batch, loss=weighted.detach(), noise=error.detach())
+        is_for_sheet = step % SHEET_EVERY == 0 or step == total
+        if progress.is_time_to_save() or is_for_sheet:
+            save(checkpoint(), state(nets, optimiser, ema, step, planned))
+        if is_for_sheet:
+            preview.draw(work("diffusion", "sheets", f"{step:06}.png"))
+
+
+def trained():
+    """Text encoder and UNet with the averaged weights."""
+    saved = load(checkpoint())
+    if saved is None:
+        raise SystemExit("first run python -m forge.train.unet")
+    nets = Nets(len(tokenizer.opened()))
+    nets.load_state_dict(saved["ema"]["state"])
+    return nets.eval(), saved
+
+
+def main():
+    parser = arguments(__doc__.splitlines()[0], steps=12_000, batch=32)
+    parser.add_argument("--continue", dest="more", type=int, default=0, metavar="STEPS", help="go on beyond the end")
+    parser.add_argument("--processes", type=int, default=2, help="share each batch")
+    parser.add_argument("--compile", action="store_true", help="let torch write the UNet in C++ (minutes at the start)")
+    asked = parser.parse_args()
+    parallel.train(train, asked.processes, asked)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+//! How good are the networks of the demo pack?
+//!
+//! Runs them as the services do, on people that their training never saw:
+//!
+//! - `--faces DIR`: the detector and the embedding, on pictures that `forge.measure.faces` has drawn;
+//! - `--vae DIR`: the round trip of such pictures through the autoencoder;
+//! - `--pictures`: pictures made from the captions beside this file, how many faces they show, and how
+//!   long that takes.
+//!
+//! Commands, goals and results: `README.md` here and in `assets/demo`.
+
+mod faces;
+mod pictures;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use photog::{
+    models::{
+        catalog::{Catalog, Entry},
+        place::Place,
+    },
+    pack::Pack,
+};
+
+/// Measures the networks of the demo pack.
+#[derive(Parser)]
+#[command(name = "demo")]
+struct Cli {
+    /// Measure detector and embedding on the pictures of this folder, made by `forge.measure.faces`
+    #[arg(long, value_name = "DIR")]
+    faces: Option<PathBuf>,
+    /// Measure the autoencoder on the pictures of 256 x 256 of this folder
+    #[arg(long, value_name = "DIR")]
+    vae: Option<PathBuf>,
+    /// Make pictures and count the faces in them
+    #[arg(long)]
+    pictures: bool,
+    /// How many pictures are made
+    #[arg(long, default_value_t = 100)]
+    count: usize,
+    /// Steps of each
+    #[arg(long, default_value_t = 20)]
+    steps: u32,
+    /// How much the caption is preferred
+    #[arg(long, default_value_t = 5.0)]
+    cfg: f64,
+    /// Folder that keeps the pictures
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// Two pictures of two steps: shows that the bench works, no more
+    #[arg(long)]
+    smoke: bool,
+    /// Given by cargo; without it everything is as with `--smoke`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let mut cli = Cli::parse();
+    if cli.smoke || !cli.bench {
+        (cli.pictures, cli.count, cli.steps) = (true, 2, 2);
+    }
+    if cli.faces.is_none() && cli.vae.is_none() && !cli.pictures {
+        bail!("nothing was asked; give --faces DIR, --vae DIR or --pictures");
+    }
+    if let Some(folder) = &cli.faces {
+        faces::measure(folder)?;
+    }
+    if let Some(folder) = &cli.vae {
+        pictures::round_trip(folder)?;
+    }
+    if cli.pictures {
+        pictures::make(cli.count, cli.steps, cli.cfg, cli.keep.as_deref())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A line on standard output: a figure or a result.
+fn say(line: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{line}")?)
+}
+
+/// What the list says of a network of the pack, and where it is.
+fn network(name: &str) -> Result<(Entry, Place)> {
+    let catalog = Catalog::built_in();
+    let entry = catalog.find(name).context("the pack has no such network")?;
+    let path = format!("photog/{}", entry.file);
+    Ok((entry.clone(), Place::Pack(Pack::Demo, path)))
+}
