@@ -385,12 +385,13 @@ fn tell(shelf: &Shelf, device: models::backend::Device, specs: &[ServiceSpec]) {
 }
 
 /// Says on standard output, to people and to programs that wait for it, where the server is, and if
-/// its networks are those of a pack.
+/// its networks are those of a pack. All at once: who has read the first line may close the pipe.
 fn announce(address: SocketAddr, pack: Option<Pack>) -> anyhow::Result<()> {
-    out::line(&format!("photog listening on http://{address}"))?;
+    let mut said = format!("photog listening on http://{address}");
     if let Some(pack) = pack {
-        out::line(&format!("Results are {}", supply::notice(pack)))?;
+        said = format!("{said}\nResults are {}", supply::notice(pack));
     }
+    out::line(&said)?;
     notify_manager("READY=1\nSTATUS=serving");
     Ok(())
 }

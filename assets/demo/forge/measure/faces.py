@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from ..world import TRAINING, UNSEEN, person, render, scene
+from ..train.data_faces import located
 from .networks import Detector, Embedding
 from .scores import detection, verification
 
@@ -55,11 +56,12 @@ def pairs(first, count):
     """Pairs of pictures of `people`, which begin at number `first`, as many of one person as of two."""
     rng = np.random.default_rng(78)
     chosen = set()
-    while len(chosen) < PAIRS:
+    wanted = min(PAIRS, count * PICTURES_EACH)
+    while len(chosen) < wanted:
         one, shots = rng.integers(count), rng.choice(PICTURES_EACH, 2, replace=False)
         a, b = sorted(int(first + shot * count + one) for shot in shots)
         chosen.add((a, b, 1))
-    while len(chosen) < 2 * PAIRS:
+    while len(chosen) < 2 * wanted:
         (one, other), shots = rng.choice(count, 2, replace=False), rng.integers(0, PICTURES_EACH, 2)
         a, b = sorted((int(first + shots[0] * count + one), int(first + shots[1] * count + other)))
         chosen.add((a, b, 0))
@@ -72,13 +74,20 @@ def short(numbers):
 
 
 def draw(task):
-    """Draws one picture to its file and says where its faces are."""
+    """Draws one picture to its file, where it is not there yet, and says where its faces are."""
     (file, name, seeds, seed, side), folder = task
-    picture = render(scene([person(one) for one in seeds], seed), side, side)
+    drawn = scene([person(one) for one in seeds], seed)
     path = Path(folder, file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture.pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-    faces = [{"person": face.person, "box": short(face.box), "points": short(face.points)} for face in picture.faces]
+    if not path.exists():
+        pixels = render(drawn, side, side).pixels[..., ::-1]
+        beside = path.with_suffix(".part.jpg")
+        cv2.imwrite(str(beside), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        beside.rename(path)
+    faces = [
+        {"person": face.person, "box": short(np.multiply(face.box, side)), "points": short(face.points * side)}
+        for face in sorted(located(drawn), key=lambda face: face.box[0])
+    ]
     return {"file": file, "set": name, "faces": faces}
 
 

@@ -63,7 +63,7 @@ class Detector(nn.Module):
             nn.init.normal_(last.weight, std=0.01)
             with torch.no_grad():
                 # Faces are rare; boxes start as two cells around the cell's middle.
-                last.bias.copy_(torch.tensor([-4.0] * 2 + [0.5, 0.5, 0.7, 0.7] + [0.5] * 10))
+                last.bias.copy_(torch.tensor([-4.0] * 2 + [0.5, 0.5, 0.7, 0.7] + [0.0] * 10))
 
     def forward(self, x):
         x = functional.relu(self.first_norm(self.first(x * INPUT_SCALE)), inplace=True)
@@ -78,7 +78,12 @@ class Detector(nn.Module):
             x = levels[at] if above is None else levels[at] + functional.interpolate(above, scale_factor=2.0)
             above = self.joint[at](x)
             rows[at] = self.last[at](self.head[at](above)).flatten(2).transpose(1, 2)
-        return torch.cat(rows, 1).float()
+        rows = torch.cat(rows, 1).float()
+        # The network tells points relative to the box and in its size, which is the same for near and
+        # far faces; the output has them in cells.
+        middle, size = rows[..., 2:4], rows[..., 4:6].clamp(-4, 5).exp()
+        points = rows[..., 6:].unflatten(-1, (5, 2)) * size.unsqueeze(-2) + middle.unsqueeze(-2)
+        return torch.cat([rows[..., :6], points.flatten(-2)], -1)
 
     def write(self, path, half):
         """Writes it as ONNX."""
@@ -106,14 +111,21 @@ class Detector(nn.Module):
     def write_last(self, graph, at, x):
         """The four outputs of a grid."""
         weight, bias = folded(self.last[at])
-        start = 0
+        start, parts = 0, {}
         for kind, channels in KINDS:
             part = slice(start, start + channels)
-            y = graph.conv(x, weight[part], bias[part])
-            if kind in ("cls", "obj"):
-                y = graph.node("Sigmoid", [y])
-            graph.cells(y, channels, f"{kind}_{STRIDES[at]}")
+            parts[kind] = graph.conv(x, weight[part], bias[part])
             start += channels
+        for kind in ("cls", "obj"):
+            parts[kind] = graph.node("Sigmoid", [parts[kind]])
+        # Middle and size of the box for each of the ten numbers of the points.
+        choose = np.zeros((20, 4, 1, 1), np.float32)
+        choose[np.arange(20), [0, 1] * 5 + [2, 3] * 5] = 1
+        middle, size = graph.conv(parts["bbox"], choose[:10]), graph.conv(parts["bbox"], choose[10:])
+        wide = graph.node("Mul", [parts["kps"], graph.node("Exp", [size])])
+        parts["kps"] = graph.node("Add", [middle, wide])
+        for kind, channels in KINDS:
+            graph.cells(parts[kind], channels, f"{kind}_{STRIDES[at]}")
 
 
 def cells(height, width):
