@@ -1,7 +1,7 @@
 """Makes the demo checkpoint from nothing: draws pictures, learns the vocabulary, trains the autoencoder
 and its decoder once more, encodes, trains the UNet, packs. One command, which goes on where it was stopped:
 
-    python -m forge.train.all            (options: --processes, --vae-steps, --unet-steps, --compile)
+    python -m forge.train.all            (options: --processes, --vae-steps, --unet-steps)
 
 Each stage is a program of its own and can be run alone.
 """
@@ -24,11 +24,7 @@ def stages(asked):
         ("vae", [*processes, "--steps", str(asked.vae_steps)], lambda: False),
         ("decoder", processes, lambda: False),
         ("latents", processes, lambda: False),
-        (
-            "unet",
-            [*processes, "--steps", str(asked.unet_steps), *(["--compile"] if asked.compile else [])],
-            lambda: False,
-        ),
+        ("unet", [*processes, "--steps", str(asked.unet_steps)], lambda: False),
     ]
 
 
@@ -43,8 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--vae-steps", type=int, default=7000)
-    parser.add_argument("--unet-steps", type=int, default=12_000)
-    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--unet-steps", type=int, default=8000)
     parser.add_argument("--no-pack", action="store_true")
     asked = parser.parse_args()
     print(f"work folder: {work()}", flush=True)

@@ -84,14 +84,14 @@ def rate(step, steps):
     return RATE * (LAST + (high - LAST) * (0.5 + 0.5 * np.cos(np.pi * min(share, 1.0))))
 
 
-def losses(nets, run, batch, kept):
+def losses(nets, batch, kept):
     """The error in the noise: weighted, and as it is."""
     clean, tokens, steps = batch
     noise = torch.randn_like(clean) + OFFSET * torch.randn(*clean.shape[:2], 1, 1)
     share = kept[steps].view(-1, 1, 1, 1)
     noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
     with torch.autocast("cpu", torch.bfloat16):
-        seen = run(noisy, steps, nets.words(tokens)).sample
+        seen = nets.unet(noisy, steps, nets.words(tokens)).sample
     error = functional.mse_loss(seen.float(), noise, reduction="none").mean((1, 2, 3))
     ratio = kept[steps] / (1 - kept[steps])
     return (error * ratio.clamp(max=GAMMA) / ratio).mean(), error.mean()
@@ -126,12 +126,11 @@ def train(team, asked):
     samples = Samples(asked.batch // team.size, seed=[32, step, team.rank])
     torch.manual_seed(2000 + step + 7919 * team.rank)
     kept = sampling.kept().float()
-    run = torch.compile(nets.unet) if asked.compile else nets.unet
     progress = Progress("unet", step, total, asked.minutes) if team.is_first else None
     while step < total and not is_over:
         for group in optimiser.param_groups:
             group["lr"] = rate(step, (planned, total))
-        weighted, error = losses(nets, run, samples.take(), kept)
+        weighted, error = losses(nets, samples.take(), kept)
         weighted.backward()
         is_over = team.share(nets.parameters(), progress is not None and progress.is_over)
         torch.nn.utils.clip_grad_norm_(nets.parameters(), 1.0)
@@ -162,10 +161,9 @@ def trained():
 
 
 def main():
-    parser = arguments(__doc__.splitlines()[0], steps=12_000, batch=32)
+    parser = arguments(__doc__.splitlines()[0], steps=8000, batch=32)
     parser.add_argument("--continue", dest="more", type=int, default=0, metavar="STEPS", help="go on beyond the end")
     parser.add_argument("--processes", type=int, default=2, help="share each batch")
-    parser.add_argument("--compile", action="store_true", help="let torch write the UNet in C++ (minutes at the start)")
     asked = parser.parse_args()
     parallel.train(train, asked.processes, asked)
 
