@@ -10,7 +10,7 @@ import argparse
 import subprocess
 import sys
 
-from . import latents, pictures, tokenizer
+from . import pictures, tokenizer
 from .common import work
 
 

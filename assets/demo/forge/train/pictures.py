@@ -106,9 +106,7 @@ def main():
             continue
         opened(kind, "r+")
         context = multiprocessing.get_context("fork")
-        jobs = [
-            context.Process(target=fill, args=(kind, part, asked.processes)) for part in range(asked.processes)
-        ]
+        jobs = [context.Process(target=fill, args=(kind, part, asked.processes)) for part in range(asked.processes)]
         for job in jobs:
             job.start()
         for job in jobs:

@@ -4,8 +4,8 @@ Each step takes random pictures or mirror images, one of their captions (one in 
 is what guidance needs), a random amount of noise, and asks for that noise. Its error counts less
 where there is little noise (min-SNR). Averaged weights are what is used afterwards.
 
-`python -m forge.train.unet` trains `--steps` steps; `--continue STEPS` goes on beyond them with a lower
-rate that falls again. The checkpoint is kept every few minutes; a contact sheet is drawn now and then.
+`python -m forge.train.unet` trains `--steps` steps; `--continue STEPS` goes on so far beyond them with a lower rate
+that falls again. The checkpoint is kept every few minutes; a contact sheet is drawn now and then.
 """
 
 import numpy as np
@@ -121,7 +121,7 @@ def train(team, asked):
         ema.load_state_dict(saved["ema"])
         step = saved["step"]
         if asked.more:
-            planned = min(saved["planned"], step)
+            planned = saved["planned"]
     total = planned + asked.more
     samples = Samples(asked.batch // team.size, seed=[32, step, team.rank])
     torch.manual_seed(2000 + step + 7919 * team.rank)
@@ -162,7 +162,9 @@ def trained():
 
 def main():
     parser = arguments(__doc__.splitlines()[0], steps=8000, batch=32)
-    parser.add_argument("--continue", dest="more", type=int, default=0, metavar="STEPS", help="go on beyond the end")
+    parser.add_argument(
+        "--continue", dest="more", type=int, default=0, metavar="STEPS", help="go on so far beyond the end"
+    )
     parser.add_argument("--processes", type=int, default=2, help="share each batch")
     asked = parser.parse_args()
     parallel.train(train, asked.processes, asked)
