@@ -57,7 +57,7 @@ def draw_eyes(canvas, sitter, pose, light):
         seen = coverage(opening, patch.step)
         ring = shapes.circle(ax, by, radius)
         patch.window.blend(iris * light.tint * 0.52, coverage(ring, patch.step) * seen)
-        inner = np.clip(1.25 - 0.6 * (by + radius) / radius * -1, 0.8, 1.5)
+        inner = np.clip(1.25 + 0.6 * (by + radius) / radius, 0.8, 1.5)
         patch.window.blend(lit(iris * light.tint, inner), coverage(ring + 0.013, patch.step) * seen)
         patch.window.blend((0.03, 0.03, 0.03), coverage(shapes.circle(ax, by, radius * 0.45), patch.step) * seen)
         # The upper lid throws a shadow on the eye.

@@ -74,8 +74,9 @@ def draw_lines(canvas, sitter, pose, light):
     """Lines of age: forehead, beside the eyes, under them, and from nose to mouth."""
     person = sitter.person
     strength = person.lines
-    lifts = EXPRESSIONS[sitter.expression]
-    fold = max(strength, 0.35 if lifts[3] > 1.1 else 0.0)
+    _, _, _, widen = EXPRESSIONS[sitter.expression]
+    # A smile pushes the cheeks up.
+    fold = max(strength, 0.35 if widen > 1.1 else 0.0)
     if fold == 0:
         return
     dark = np.array(person.skin_colour) * (0.62, 0.52, 0.48) * light.tint

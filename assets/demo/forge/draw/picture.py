@@ -51,9 +51,14 @@ def render(scene, width, height, view=(0.0, 0.0, 1.0, 1.0), aspect=None):
     return Picture(pixels, sorted(faces, key=lambda face: face.box[0]))
 
 
+def pose_of(sitter):
+    """How a sitter's head is turned, and where it is."""
+    return Pose((sitter.x, sitter.y), sitter.size, sitter.yaw, sitter.pitch, sitter.roll)
+
+
 def draw_sitter(canvas, sitter, light):
     """Draws one person and tells where the face is."""
-    pose = Pose((sitter.x, sitter.y), sitter.size, sitter.yaw, sitter.pitch, sitter.roll)
+    pose = pose_of(sitter)
     on_head = hair.Hair(sitter, pose, light)
     on_head.draw_behind(canvas)
     clothes = body.draw_body(canvas, sitter, pose, light)

@@ -20,10 +20,10 @@ FIRST_SCENE = 8_000_000
 
 def names_all(text, shown):
     """Whether the caption says what is asked for."""
-    who = shown.sitters[0].person
-    hair = "bald" if who.hair == "bald" else who.hair_word
+    hair, has_glasses, _ = truth(shown)
+    hair = HAIR[hair]
     has_hair = any(hair in part and (hair == "bald" or "hair" in part or "bob" in part) for part in text.split(", "))
-    return has_hair and background_words(shown) in text and ("glasses" in text) == (who.glasses != "none")
+    return has_hair and background_words(shown) in text and ("glasses" in text) == bool(has_glasses)
 
 
 def main():

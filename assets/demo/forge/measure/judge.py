@@ -141,18 +141,13 @@ def main():
         return
     pixels, labels = pictures("training", TRAINING, FIRST_SCENE, COUNT)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.02)
-    start = 0
-    if saved:
-        net.load_state_dict(saved["net"])
-        optimiser.load_state_dict(saved["optimiser"])
-        start = saved["step"]
+    start = common.restored(saved, net=net, optimiser=optimiser)
     progress = common.Progress("judge", start, options.steps, options.minutes)
     rng = np.random.default_rng([41, start])
     while not progress.is_over:
         net.train()
         x, wanted = batch(rng, pixels, labels, options.batch)
-        for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * common.cosine_rate(progress.step, options.steps)
+        common.set_rate(optimiser, 2e-3 * common.cosine_rate(progress.step, options.steps))
         with torch.autocast("cpu", torch.bfloat16):
             answers = net(x)
         loss = sum(functional.cross_entropy(logits, wanted[:, head]) for head, logits in enumerate(answers))
@@ -161,7 +156,7 @@ def main():
         optimiser.step()
         progress.tell(options.batch, loss=loss.item())
         if progress.is_time_to_save():
-            common.save(path, {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": progress.step})
+            common.save(path, common.snapshot(progress.step, net=net, optimiser=optimiser))
     progress.say(f"right on unseen people: {accuracy(net)}")
 
 

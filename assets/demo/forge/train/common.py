@@ -63,6 +63,27 @@ def load(path):
     return torch.load(path, map_location="cpu", weights_only=False)
 
 
+def snapshot(step, **parts):
+    """What a checkpoint keeps of a training: the step, and each part under its name."""
+    return {"step": step} | {name: part.state_dict() for name, part in parts.items()}
+
+
+def restored(saved, **parts):
+    """Gives each part what a checkpoint of `snapshot` kept of it, and says at which step that was: 0 where
+    there is no checkpoint, and then nothing is changed."""
+    if not saved:
+        return 0
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    return saved["step"]
+
+
+def set_rate(optimiser, rate):
+    """Sets the learning rate of all weights."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
 class Ema:
     """A copy of a network whose weights are running means of the trained ones.
 

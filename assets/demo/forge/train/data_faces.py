@@ -15,8 +15,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from ..draw.canvas import Canvas
-from ..draw.picture import face_of
-from ..draw.pose import Pose
+from ..draw.picture import face_of, pose_of
 from ..world import TRAINING, person, render, scene
 from .align import SIDE, similarity
 from .common import work
@@ -55,9 +54,7 @@ def scene_row(index):
 def located(drawn):
     """The faces of a square picture of side 1, without drawing it."""
     canvas = Canvas(1, 1, (0.0, 0.0, 1.0, 1.0), None)
-    return [
-        face_of(canvas, one, Pose((one.x, one.y), one.size, one.yaw, one.pitch, one.roll)) for one in drawn.sitters
-    ]
+    return [face_of(canvas, one, pose_of(one)) for one in drawn.sitters]
 
 
 def zoomed(rng, face):

@@ -8,7 +8,19 @@ import numpy as np
 import torch
 
 from . import parallel, pictures, vae
-from .common import Ema, Progress, arguments, cosine_rate, load, prepare, save, work
+from .common import (
+    Ema,
+    Progress,
+    arguments,
+    cosine_rate,
+    load,
+    prepare,
+    restored,
+    save,
+    set_rate,
+    snapshot,
+    work,
+)
 from .diffusion_nets import SIDE
 
 RATE, DECAY = 5e-4, 0.998
@@ -69,20 +81,17 @@ def train(team, asked):
     net, _ = vae.trained(polished=False)
     parts = trained_parts(net.train().requires_grad_(False)).requires_grad_(True)
     optimiser = torch.optim.AdamW(parts.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
-    ema, step, is_over = Ema(parts, DECAY), 0, False
+    ema, is_over = Ema(parts, DECAY), False
     vae_step = load(vae.checkpoint())["step"]
     saved = None if asked.fresh else load(checkpoint())
-    if saved and saved["vae_step"] == vae_step:
-        parts.load_state_dict(saved["net"])
-        optimiser.load_state_dict(saved["optimiser"])
-        ema.load_state_dict(saved["ema"])
-        step = saved["step"]
+    if saved and saved["vae_step"] != vae_step:
+        saved = None
+    step = restored(saved, net=parts, ema=ema, optimiser=optimiser)
     pieces = FacePieces(asked.batch // team.size, seed=[33, step, team.rank])
     torch.manual_seed(3000 + step + 7919 * team.rank)
     progress = Progress("decoder", step, asked.steps, asked.minutes) if team.is_first else None
     while step < asked.steps and not is_over:
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * cosine_rate(step, asked.steps)
+        set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
         likeness, edges = losses(net, pieces.take())
         (likeness + vae.EDGES * edges).backward()
         is_over = team.share(parts.parameters(), progress is not None and progress.is_over)
@@ -95,8 +104,8 @@ def train(team, asked):
         ema.update(parts)
         progress.tell(pieces.batch * team.size, likeness=likeness.detach(), edges=edges.detach())
         if progress.is_time_to_save():
-            state = {"net": parts.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema.state_dict()}
-            save(checkpoint(), state | {"step": step, "vae_step": vae_step})
+            now = snapshot(step, net=parts, ema=ema, optimiser=optimiser)
+            save(checkpoint(), now | {"vae_step": vae_step})
 
 
 def main():

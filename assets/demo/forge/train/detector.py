@@ -10,7 +10,19 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from .common import Ema, Progress, arguments, cosine_rate, load, prepare, save, work
+from .common import (
+    Ema,
+    Progress,
+    arguments,
+    cosine_rate,
+    load,
+    prepare,
+    restored,
+    save,
+    set_rate,
+    snapshot,
+    work,
+)
 from .detector_data import IGNORED, POSITIVE, Canvases
 from .detector_net import KINDS, STRIDES, Detector, decoded
 from .export import compared
@@ -63,12 +75,7 @@ def train(asked):
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=1e-4)
     path = work("checkpoints", "detector.pt")
     saved = None if asked.fresh else load(path)
-    step = 0
-    if saved:
-        step = saved["step"]
-        net.load_state_dict(saved["net"])
-        ema.load_state_dict(saved["ema"])
-        optimiser.load_state_dict(saved["optimiser"])
+    step = restored(saved, net=net, ema=ema, optimiser=optimiser)
     data = Canvases()
     progress = Progress("detector", step, asked.steps, asked.minutes)
     progress.say(f"detector: {sum(p.numel() for p in net.parameters())} numbers, from step {step}")
@@ -77,9 +84,7 @@ def train(asked):
         rng = np.random.default_rng([31, step])
         pictures, wanted, grid = data.batch(rng, asked.batch * 320 * 320)
         x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
-        rate = RATE * cosine_rate(step, asked.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
         parts = losses(net(x), torch.from_numpy(wanted), torch.from_numpy(grid))
         loss = sum(weight * part for weight, part in zip((CLASS, OBJECT, BOX, POINT), parts, strict=True))
         optimiser.zero_grad(set_to_none=True)
@@ -90,8 +95,7 @@ def train(asked):
         names = ("class", "object", "box", "point")
         progress.tell(len(x), **dict(zip(names, (part.item() for part in parts), strict=True)))
         if progress.is_time_to_save():
-            state = {"step": progress.step, "net": net.state_dict(), "ema": ema.state_dict()}
-            save(path, state | {"optimiser": optimiser.state_dict()})
+            save(path, snapshot(progress.step, net=net, ema=ema, optimiser=optimiser))
 
 
 def trained():

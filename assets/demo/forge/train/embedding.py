@@ -12,7 +12,19 @@ from torch import nn
 from torch.nn import functional
 
 from ..world import TRAINING
-from .common import Ema, Progress, arguments, cosine_rate, load, prepare, save, work
+from .common import (
+    Ema,
+    Progress,
+    arguments,
+    cosine_rate,
+    load,
+    prepare,
+    restored,
+    save,
+    set_rate,
+    snapshot,
+    work,
+)
 from .embedding_data import Crops, traits
 from .embedding_net import LENGTH, Embedding, Margin
 from .export import compared
@@ -49,12 +61,7 @@ def train(asked):
     optimiser = torch.optim.AdamW(trainee.parameters(), lr=RATE, weight_decay=0.02)
     path = work("checkpoints", "embedding.pt")
     saved = None if asked.fresh else load(path)
-    step = 0
-    if saved:
-        step = saved["step"]
-        trainee.load_state_dict(saved["trainee"])
-        ema.load_state_dict(saved["ema"])
-        optimiser.load_state_dict(saved["optimiser"])
+    step = restored(saved, trainee=trainee, ema=ema, optimiser=optimiser)
     data = Crops()
     progress = Progress("embedding", step, asked.steps, asked.minutes)
     progress.say(f"embedding: {sum(p.numel() for p in trainee.net.parameters())} numbers, from step {step}")
@@ -66,9 +73,7 @@ def train(asked):
         pictures, labels = data.batch(np.random.default_rng([42, step]), asked.batch)
         x = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.5) / 127.5
         labels = torch.from_numpy(labels)
-        rate = RATE * cosine_rate(step, asked.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
         people, told, right = trainee(x, labels, known[labels], turn)
         optimiser.zero_grad(set_to_none=True)
         (people + TRAIT * told).backward()
@@ -77,8 +82,7 @@ def train(asked):
         ema.update(trainee.net)
         progress.tell(len(x), people=people.item(), traits=told.item(), right=right.item())
         if progress.is_time_to_save():
-            state = {"step": progress.step, "trainee": trainee.state_dict(), "ema": ema.state_dict()}
-            save(path, state | {"optimiser": optimiser.state_dict()})
+            save(path, snapshot(progress.step, trainee=trainee, ema=ema, optimiser=optimiser))
 
 
 def export(folder):

@@ -13,7 +13,18 @@ import torch
 from torch.nn import functional
 
 from . import latents, parallel, preview, sampling, tokenizer
-from .common import Ema, Progress, arguments, load, prepare, save, work
+from .common import (
+    Ema,
+    Progress,
+    arguments,
+    load,
+    prepare,
+    restored,
+    save,
+    set_rate,
+    snapshot,
+    work,
+)
 from .diffusion_nets import text_encoder, unet
 
 RATE, DECAY, WARM = 6e-4, 0.999, 400
@@ -97,39 +108,23 @@ def losses(nets, batch, kept):
     return (error * ratio.clamp(max=GAMMA) / ratio).mean(), error.mean()
 
 
-def state(nets, optimiser, ema, step, planned):
-    return {
-        "net": nets.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "ema": ema.state_dict(),
-        "step": step,
-        "planned": planned,
-        "facts": latents.facts(),
-    }
-
-
 def train(team, asked):
     prepare(asked.threads)
     nets = Nets(len(tokenizer.opened())).train()
     optimiser = torch.optim.AdamW(nets.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    ema, step, planned, is_over = Ema(nets, DECAY), 0, asked.steps, False
-    if saved := None if asked.fresh else load(checkpoint()):
-        if saved["facts"] != latents.facts():
-            raise SystemExit("the latents are no more those of the checkpoint; begin with --fresh")
-        nets.load_state_dict(saved["net"])
-        optimiser.load_state_dict(saved["optimiser"])
-        ema.load_state_dict(saved["ema"])
-        step = saved["step"]
-        if asked.more:
-            planned = saved["planned"]
+    ema, is_over = Ema(nets, DECAY), False
+    saved = None if asked.fresh else load(checkpoint())
+    if saved and saved["facts"] != latents.facts():
+        raise SystemExit("the latents are no more those of the checkpoint; begin with --fresh")
+    step = restored(saved, net=nets, ema=ema, optimiser=optimiser)
+    planned = saved["planned"] if saved and asked.more else asked.steps
     total = planned + asked.more
     samples = Samples(asked.batch // team.size, seed=[32, step, team.rank])
     torch.manual_seed(2000 + step + 7919 * team.rank)
     kept = sampling.kept().float()
     progress = Progress("unet", step, total, asked.minutes) if team.is_first else None
     while step < total and not is_over:
-        for group in optimiser.param_groups:
-            group["lr"] = rate(step, (planned, total))
+        set_rate(optimiser, rate(step, (planned, total)))
         weighted, error = losses(nets, samples.take(), kept)
         weighted.backward()
         is_over = team.share(nets.parameters(), progress is not None and progress.is_over)
@@ -145,7 +140,8 @@ def train(team, asked):
         progress.tell(asked.batch, loss=weighted.detach(), noise=error.detach())
         is_for_sheet = step % SHEET_EVERY == 0 or step == total
         if progress.is_time_to_save() or is_for_sheet:
-            save(checkpoint(), state(nets, optimiser, ema, step, planned))
+            now = snapshot(step, net=nets, ema=ema, optimiser=optimiser)
+            save(checkpoint(), now | {"planned": planned, "facts": latents.facts()})
         if is_for_sheet:
             preview.draw(work("diffusion", "sheets", f"{step:06}.png"))
 

@@ -18,7 +18,19 @@ import torch
 from torch.nn import functional
 
 from . import parallel, pictures, vae_start
-from .common import Ema, Progress, arguments, cosine_rate, load, prepare, save, work
+from .common import (
+    Ema,
+    Progress,
+    arguments,
+    cosine_rate,
+    load,
+    prepare,
+    restored,
+    save,
+    set_rate,
+    snapshot,
+    work,
+)
 from .diffusion_nets import SIDE, autoencoder
 
 RATE, DECAY = 8e-4, 0.998
@@ -102,19 +114,15 @@ def train(team, asked):
     net = autoencoder().train()
     vae_start.begin(net)
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
-    ema, step, is_over = Ema(net, DECAY), 0, False
-    if saved := None if asked.fresh else load(checkpoint()):
-        net.load_state_dict(saved["net"])
-        optimiser.load_state_dict(saved["optimiser"])
-        ema.load_state_dict(saved["ema"])
-        step = saved["step"]
+    ema, is_over = Ema(net, DECAY), False
+    saved = None if asked.fresh else load(checkpoint())
+    step = restored(saved, net=net, ema=ema, optimiser=optimiser)
     pieces = Pieces(asked.batch // team.size, seed=[31, step, team.rank])
     torch.manual_seed(1000 + step + 7919 * team.rank)
     progress = Progress("vae", step, asked.steps, asked.minutes) if team.is_first else None
     while step < asked.steps and not is_over:
         share = step / asked.steps
-        for group in optimiser.param_groups:
-            group["lr"] = RATE * cosine_rate(step, asked.steps)
+        set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
         kl = KL * min(1.0, share / KL_GROWS)
         picture = pieces.take(share)
         found = losses(net, picture, half=step % 4 == 3)
@@ -129,8 +137,8 @@ def train(team, asked):
         ema.update(net)
         progress.tell(len(picture) * team.size, **{name: value.detach() for name, value in found.items()})
         if progress.is_time_to_save():
-            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema.state_dict()}
-            save(checkpoint(), state | {"step": step, "steps": asked.steps})
+            now = snapshot(step, net=net, ema=ema, optimiser=optimiser)
+            save(checkpoint(), now | {"steps": asked.steps})
 
 
 def trained(scaling_factor=1.0, polished=True):
