@@ -74,6 +74,7 @@ if [[ -f benches/queue.rs ]]; then
     heading 'benchmarks, once at the smallest size'
     cargo bench --profile dev --bench queue -- --smoke
     cargo bench --profile dev --bench faces -- --smoke
+    cargo bench --profile dev --bench demo -- --smoke
     cargo bench --profile dev --bench diffusion -- --smoke
     cargo bench --profile dev --bench gpu -- --smoke
 fi

@@ -12,16 +12,17 @@
 mod faces;
 mod pictures;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use photog::{
-    models::{
-        catalog::{Catalog, Entry},
-        place::Place,
-    },
-    pack::Pack,
+use photog::models::{
+    catalog::{Catalog, Entry},
+    place::Place,
 };
 
 /// Measures the networks of the demo pack.
@@ -86,6 +87,6 @@ fn say(line: &str) -> Result<()> {
 fn network(name: &str) -> Result<(Entry, Place)> {
     let catalog = Catalog::built_in();
     let entry = catalog.find(name).context("the pack has no such network")?;
-    let path = format!("photog/{}", entry.file);
-    Ok((entry.clone(), Place::Pack(Pack::Demo, path)))
+    // A network of a pack is in no folder.
+    Ok((entry.clone(), entry.place(Path::new(""))))
 }

@@ -67,6 +67,15 @@ impl From<&Path> for Place {
     }
 }
 
+/// Where all networks lie that are laid out as the WebUI does, below the root of the data folder; in
+/// a pack they lie the same way.
+const WEBUI_MODELS: &str = "webui/models/";
+
+/// The folder of a pack that stands for this one of the data folder.
+pub(super) fn in_pack(folder: &str) -> &str {
+    folder.strip_prefix(WEBUI_MODELS).unwrap_or(folder)
+}
+
 /// The file of a pack at this path, under the last part of it; or all files of the folder there, by
 /// their paths inside of it and in their order. None where neither is.
 pub(super) fn packed(pack: Pack, path: &str) -> Vec<(String, PackedFile)> {

@@ -2,9 +2,9 @@
 //! where its file comes from.
 //!
 //! The list `models.toml` of this project is built in, and so are the networks of packs that it names.
-//! A file of the same form and name in the data
-//! folder goes before it, and an entry there with a built-in name takes the place of that one. So
-//! another network can stand in for a built-in one without a change of code.
+//! A file of the same form and name in the data folder goes before it, and an entry there with a
+//! built-in name takes the place of that one. So another network can stand in for a built-in one
+//! without a change of code.
 //!
 //! `folder` is the root of the data folder everywhere in this module. Nothing here writes to it but
 //! [`Lock::pin`], and nothing is fetched.
@@ -25,7 +25,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::place::Place;
+use super::place::{Place, in_pack};
 use crate::pack::Pack;
 
 pub use identity::{Expected, Identity};
@@ -37,9 +37,6 @@ pub const MODEL_FOLDER: &str = "webui/models/photog";
 pub const OWN_LIST: &str = "models.toml";
 /// Largest file of any network in bytes; each role has its own limit.
 pub const MODEL_BYTES_MAX: u64 = 16 << 30;
-/// Where all networks lie that are laid out as the WebUI does, below the root of the data folder; in
-/// a pack they lie the same way.
-const WEBUI_MODELS: &str = "webui/models/";
 /// The list of this project.
 const BUILT_IN: &str = include_str!("../../../models.toml");
 
@@ -235,16 +232,13 @@ impl Entry {
     /// Where it is or would be: in its pack, or in the data folder.
     pub fn place(&self, folder: &Path) -> Place {
         match self.pack {
-            Some(pack) => Place::Pack(pack, format!("{}/{}", in_pack(self.role), self.file)),
+            Some(pack) => Place::Pack(
+                pack,
+                format!("{}/{}", in_pack(self.role.folder()), self.file),
+            ),
             None => Place::Disk(self.path(folder)),
         }
     }
-}
-
-/// The folder of a role in a pack.
-fn in_pack(role: Role) -> &'static str {
-    let folder = role.folder();
-    folder.strip_prefix(WEBUI_MODELS).unwrap_or(folder)
 }
 
 /// A list that cannot be used. The texts name the file, the entry and what to do.

@@ -15,7 +15,10 @@ use std::{
 };
 
 use super::listed::{Kind, Listed, Stamp, stem};
-use crate::{models::place::Place, pack::Pack};
+use crate::{
+    models::place::{Place, in_pack},
+    pack::Pack,
+};
 
 /// Ending of the files that can be read, the dot included.
 pub(super) const ENDING: &str = ".safetensors";
@@ -232,8 +235,7 @@ impl Walk {
 
 /// The models of a kind in a pack: whole files, and the folders of whole models.
 pub(super) fn scan_pack(pack: Pack, kind: Kind) -> Listing {
-    let folder = kind.folder();
-    let below = folder.rsplit('/').next().unwrap_or(folder);
+    let below = in_pack(kind.folder());
     let mut listing = Listing::default();
     for path in pack.files() {
         let Some(file_name) = path
