@@ -9,10 +9,16 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 
 use crate::{
-    http::{error::Refusal, state::App},
+    http::{
+        error::Refusal,
+        state::{App, until},
+    },
     queue::{QueueError, QueueKey},
 };
 
@@ -31,6 +37,9 @@ pub(super) struct Life {
     pub(super) seen: Notify,
     /// The link has to end: a newcomer takes its place.
     pub(super) replaced: Notify,
+    /// The link has ended. It stays known until its consumer is gone too, so that a newcomer in
+    /// between is not refused for a consumer without a link.
+    pub(super) ended: watch::Sender<bool>,
 }
 
 /// All watch links.
@@ -67,15 +76,18 @@ pub(super) async fn replace_dead(
     refusal: QueueError,
 ) -> Result<(), Refusal> {
     let Some((number, life)) = app.0.links.get(key) else {
-        // It has just ended, or is being opened; the second attempt tells.
+        // It is gone meanwhile, or is being opened; the second attempt tells.
         return Ok(());
     };
     let seen = life.seen.notified();
+    let mut ended = life.ended.subscribe();
     life.probe.notify_one();
-    if timeout(PROBE_MAX, seen).await.is_ok() && app.0.links.get(key).is_some() {
-        return Err(refusal.into());
+    tokio::select! {
+        biased;
+        () = until(&mut ended) => {}
+        () = seen => return Err(refusal.into()),
+        () = sleep(PROBE_MAX) => life.replaced.notify_one(),
     }
-    life.replaced.notify_one();
     let (queue, group, user) = key;
     app.0.store.detach(queue, group, user, number).await?;
     Ok(())

@@ -186,15 +186,17 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.app.0.links.remove(&self.key, self.number);
+        self.life.ended.send_replace(true);
         // Without a runtime the program is at its end, and so is the consumer.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let (app, (queue, group, user), number) = (self.app.clone(), self.key.clone(), self.number);
+        let (app, key, number) = (self.app.clone(), self.key.clone(), self.number);
         runtime.spawn(async move {
+            let (queue, group, user) = &key;
             // A store that is closing has let the consumer go already.
-            let _ = app.0.store.detach(&queue, &group, &user, number).await;
+            let _ = app.0.store.detach(queue, group, user, number).await;
+            app.0.links.remove(&key, number);
         });
     }
 }

@@ -14,7 +14,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{
-    SinkExt as _, StreamExt as _,
+    FutureExt as _, SinkExt as _, StreamExt as _,
     stream::{SplitSink, SplitStream},
 };
 use prost::Message as _;
@@ -126,10 +126,18 @@ async fn ping(sender: &mut SplitSink<WebSocket, Message>) -> Option<()> {
 
 /// Ends when the client leaves or is silent for too long.
 async fn listen(mut receiver: SplitStream<WebSocket>, life: &Life) {
-    while let Ok(Some(Ok(message))) = timeout(SILENCE_MAX, receiver.next()).await {
+    let mut next = timeout(SILENCE_MAX, receiver.next()).await;
+    while let Ok(Some(Ok(message))) = next {
         if matches!(message, Message::Close(_)) {
             return;
         }
-        life.seen.notify_waiters();
+        // What a client sent before it left is no sign of life, so what lies behind it is looked at first.
+        next = match receiver.next().now_or_never() {
+            Some(next) => Ok(next),
+            None => {
+                life.seen.notify_waiters();
+                timeout(SILENCE_MAX, receiver.next()).await
+            }
+        };
     }
 }
