@@ -4,12 +4,13 @@
 //!
 //! - `--faces DIR`: the detector and the embedding, on pictures that `forge.measure.faces` has drawn;
 //! - `--vae DIR`: the round trip of such pictures through the autoencoder;
-//! - `--pictures`: pictures made from the captions beside this file, how many faces they show, and how
-//!   long that takes.
+//! - `--pictures`: pictures made from the captions beside this file, how many faces they show, whether
+//!   hair, glasses and background are as asked, and how long that takes.
 //!
 //! Commands, goals and results: `README.md` here and in `assets/demo`.
 
 mod faces;
+mod judge;
 mod pictures;
 
 use std::{
@@ -45,7 +46,7 @@ struct Cli {
     #[arg(long, default_value_t = 20)]
     steps: u32,
     /// How much the caption is preferred
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value_t = 7.0)]
     cfg: f64,
     /// Folder that keeps the pictures
     #[arg(long, value_name = "DIR")]

@@ -23,6 +23,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     faces::{Truth, open},
+    judge::{Agreement, Judge, Looks},
     network, say,
 };
 
@@ -30,11 +31,16 @@ use crate::{
 const CAPTIONS: &str = include_str!("captions.json");
 const SEED: i64 = 1000;
 const SIDE: u32 = 256;
+/// As `photog generate` has it where nothing else is asked for.
+const SAMPLER: &str = "DPM++ 2M";
+const SCHEDULER: &str = "automatic";
 
-/// A caption; what it names is not looked at here.
+/// A caption, and what it says of looks.
 #[derive(Deserialize)]
 struct Caption {
     text: String,
+    #[serde(flatten)]
+    looks: Looks,
 }
 
 struct Nobody;
@@ -45,22 +51,28 @@ impl Audience for Nobody {
     }
 }
 
-/// Makes a picture of each of the first captions, and prints how long one takes and how many show
-/// exactly one face.
+/// Makes a picture of each of the first captions, and prints how long one takes, how many show exactly one
+/// face, and how many look as asked.
 pub fn make(count: usize, steps: u32, cfg: f64, keep: Option<&Path>) -> Result<()> {
     let captions: Vec<Caption> = serde_json::from_str(CAPTIONS)?;
     ensure!(
-        count <= captions.len(),
-        "there are only {} captions",
+        (1..=captions.len()).contains(&count),
+        "there are {} captions; ask for 1 picture to so many",
         captions.len()
     );
     if let Some(folder) = keep {
         fs::create_dir_all(folder)?;
+        ensure!(
+            fs::read_dir(folder)?.next().is_none(),
+            "{} is not empty; keep the pictures in a new folder",
+            folder.display()
+        );
     }
     let networks = networks()?;
     let (entry, place) = network("demo-detector")?;
     let detector = FaceDetector::open(&place, &entry, Device::Cpu)?;
-    let mut times = Vec::new();
+    let judge = Judge::open()?;
+    let (mut times, mut asked, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     let mut with_one_face = 0;
     for (number, caption) in captions.into_iter().take(count).enumerate() {
         let started = Instant::now();
@@ -70,14 +82,17 @@ pub fn make(count: usize, steps: u32, cfg: f64, keep: Option<&Path>) -> Result<(
             picture.save(folder.join(format!("{number:03}.png")))?;
         }
         with_one_face += usize::from(detector.detect(&picture)?.len() == 1);
+        seen.push(judge.look(&picture)?);
+        asked.push(caption.looks);
     }
     times.sort_unstable();
     let [least, median, most] =
         [0, count / 2, count - 1].map(|at| times.get(at).map_or(f64::NAN, Duration::as_secs_f64));
     say(&format!(
-        "{count} pictures of {SIDE} x {SIDE}, {steps} steps: {median:.2} s each ({least:.2} to {most:.2})"
+        "{count} pictures of {SIDE} x {SIDE}, {steps} steps of {SAMPLER}, guidance {cfg}: {median:.2} s each ({least:.2} to {most:.2})"
     ))?;
-    say(&format!("exactly one face: {with_one_face} of {count}"))
+    say(&format!("exactly one face: {with_one_face} of {count}"))?;
+    say(&Agreement::of(&asked, &seen).to_string())
 }
 
 /// The pack with an empty data folder, which goes when the first value does.
@@ -92,6 +107,7 @@ fn networks() -> Result<(tempfile::TempDir, Networks)> {
 fn picture(networks: &Networks, prompt: &str, seed: i64, steps: u32, cfg: f64) -> Result<RgbImage> {
     let Value::Object(payload) = json!({
         "prompt": prompt, "seed": seed, "steps": steps, "cfg_scale": cfg, "width": SIDE, "height": SIDE,
+        "sampler_name": SAMPLER, "scheduler": SCHEDULER,
     }) else {
         unreachable!("the request was written as an object");
     };

@@ -135,6 +135,7 @@ pub fn run(args: &GenerateArgs, settings: &Settings, as_json: bool) -> anyhow::R
     if as_json {
         out::json(&json!({
             "files": files,
+            "warnings": made.info["comments"],
             "info": made.info,
             "seconds": started.elapsed().as_secs_f64(),
         }))?;

@@ -85,10 +85,7 @@ impl OptionStore {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut all = defaults();
-        let wanted = set.get(CHECKPOINT).and_then(Value::as_str);
-        let model = wanted.and_then(|title| models.find_checkpoint(title));
-        // A checkpoint whose file has gone is no choice any more.
-        let model = model.or_else(|| models.checkpoints().into_iter().next());
+        let model = chosen(&set, models).or_else(|| models.checkpoints().into_iter().next());
         all.extend(set);
         let (title, hash) = match model {
             Some(SdModel { title, sha256, .. }) => (Some(title), sha256.unwrap_or_default()),
@@ -96,6 +93,18 @@ impl OptionStore {
         };
         all.insert(CHECKPOINT.to_owned(), json!(title));
         all.insert(CHECKPOINT_HASH.to_owned(), json!(hash));
+        all
+    }
+
+    /// The options that a task takes along. Where nobody has chosen a checkpoint, the task does not
+    /// name one either: it is made with the one that is first when its turn comes.
+    pub(super) fn of_task(&self, models: &dyn SdModels) -> Options {
+        let mut all = self.all(models);
+        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
+        if chosen(&set, models).is_none() {
+            all.insert(CHECKPOINT.to_owned(), Value::Null);
+            all.insert(CHECKPOINT_HASH.to_owned(), json!(""));
+        }
         all
     }
 
@@ -145,6 +154,12 @@ impl OptionStore {
         }
         Ok(write_atomic(&self.path, &text)?)
     }
+}
+
+/// The checkpoint that was chosen. One whose file has gone is no choice any more.
+fn chosen(set: &Options, models: &dyn SdModels) -> Option<SdModel> {
+    let title = set.get(CHECKPOINT)?.as_str()?;
+    models.find_checkpoint(title)
 }
 
 /// A known option keeps the type of its default; a text may be null where the default is.
@@ -258,6 +273,23 @@ mod tests {
                 Value::Null
             );
         }
+    }
+
+    #[test]
+    fn a_task_names_a_checkpoint_only_if_one_was_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = OptionStore::open(folder.path().join("options.json"));
+        let none = store.of_task(&ONE);
+        assert_eq!(none["sd_model_checkpoint"], Value::Null);
+        assert_eq!(none["sd_checkpoint_hash"], "");
+        assert_eq!(none["samples_format"], "png");
+        // Readers of the options are told which one is in effect.
+        assert!(store.all(&ONE)["sd_model_checkpoint"].is_string());
+        let given = json!({"sd_model_checkpoint": "a"});
+        store.set(options(&given), &ONE).unwrap();
+        assert_eq!(store.of_task(&ONE), store.all(&ONE));
+        let gone = store.of_task(&Stock { has_one: false });
+        assert_eq!(gone["sd_model_checkpoint"], Value::Null);
     }
 
     #[test]

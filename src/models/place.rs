@@ -93,7 +93,11 @@ pub(super) fn packed(pack: Pack, path: &str) -> Vec<(String, PackedFile)> {
 
 /// What a place of a pack without a file is to its reader.
 pub(super) fn not_there() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "the pack has no such file")
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "the pack that is built in has no such file; correct `file` in the list of your own (models.toml), \
+         or get photog again",
+    )
 }
 
 #[cfg(test)]

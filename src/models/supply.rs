@@ -63,7 +63,7 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Supply {
 }
 
 /// Whether a data folder has no face network that is known and nothing that looks like a checkpoint.
-/// One with a list that cannot be read is not empty: its owner is to hear of that.
+/// One with a list or a folder that cannot be read is not empty: its owner is to hear of that.
 pub fn is_empty(folder: &Path) -> bool {
     let Ok(catalog) = Catalog::load(folder) else {
         return false;
@@ -78,10 +78,10 @@ pub fn is_empty(folder: &Path) -> bool {
 pub const fn notice(pack: Pack) -> &'static str {
     match pack {
         Pack::Demo => {
-            "made with the demo pack: tiny networks trained on drawn people, which show how photog \
-             works and say nothing about real photos; install real models with `photog models pull`, \
-             and put a checkpoint of Stable Diffusion 1.x into webui/models/Stable-diffusion of the \
-             data folder"
+            "made with the demo pack: tiny networks trained on drawn people and pictures of 256 x 256, \
+             which show how photog works and say nothing about real photos; for real models run \
+             `photog models pull`, put a checkpoint of Stable Diffusion 1.x into \
+             webui/models/Stable-diffusion of the data folder, and leave the setting `pack` at `auto`"
         }
     }
 }

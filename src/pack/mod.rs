@@ -108,8 +108,8 @@ mod tests {
 
     use super::*;
 
-    /// What may be built in: the size of the program is felt by everybody.
-    const BYTES_MAX: usize = 16 << 20;
+    /// Networks that may be built in: the size of the program is felt by everybody.
+    const BYTES_MAX: usize = 16_000_000;
 
     #[test]
     fn every_file_is_in_the_program_and_has_its_hash() {

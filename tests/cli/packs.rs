@@ -62,13 +62,33 @@ fn a_picture_is_made_in_the_size_of_the_packs_checkpoint_and_says_where_it_is_fr
 }
 
 #[test]
-fn photos_are_judged_with_a_warning() {
+fn photos_of_one_person_pass_with_a_warning() {
     let home = Home::new();
+    for name in ["alma", "bruno", "carla"] {
+        let photos: Vec<String> = (1..=8)
+            .map(|number| photo(name, &number.to_string()))
+            .collect();
+        let photos: Vec<&str> = photos.iter().map(String::as_str).collect();
+        let ask = ["check", "--pack", "demo", "--same-person", "--json"];
+        let run = home.run(&[&ask[..], &photos[..]].concat());
+        let result = run.json();
+        assert_eq!(run.code, Some(0), "{result}");
+        assert_eq!(result["same_person"], true, "{result}");
+        assert_eq!(result["check_results"].as_array().unwrap().len(), 8);
+        assert!(result["warnings"][0].as_str().unwrap().contains(NOTICE));
+    }
     let photos = [photo("alma", "1"), photo("bruno", "1")];
-    let args = ["check", "--pack", "demo", &photos[0], &photos[1]];
+    let args = [
+        "check",
+        "--pack",
+        "demo",
+        "--same-person",
+        &photos[0],
+        &photos[1],
+    ];
     let run = home.run(&[&args[..], &["--json"]].concat());
     let result = run.json();
-    assert_eq!(result["check_results"].as_array().unwrap().len(), 2);
+    assert_eq!(result["same_person"], false, "{result}");
     assert!(
         result["warnings"][0].as_str().unwrap().contains(NOTICE),
         "{result}"
@@ -141,6 +161,7 @@ fn what_is_built_in_is_neither_fetched_nor_brought() {
         let run = home.run(&["models", "import", "--as", name, "any.onnx"]);
         assert!(run.failure().contains("built into photog"), "{run:?}");
     }
+    assert!(!home.data().exists(), "nothing had to be fetched");
 }
 
 #[test]

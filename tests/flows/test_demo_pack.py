@@ -77,10 +77,14 @@ def test_a_picture_is_made_and_says_what_made_it(fresh):
 
 def test_photos_get_their_verdicts_with_a_warning(fresh):
     """The request is answered as with real networks, and the first warning says what judged it."""
-    answer, _ = ask(fresh, [drawn(), drawn("bruno")], face_reconize=True)
+    photos = [drawn("alma", number) for number in range(1, 9)]
+    answer, _ = ask(fresh, photos, face_reconize=True)
     assert answer["code"] == "OK"
-    assert len(answer["check_results"]) == 2
+    assert [verdict["code"] for verdict in answer["check_results"]] == [1] * 8
+    assert answer["same_person"] is True
     assert NOTICE in answer["warnings"][0]
+    answer, _ = ask(fresh, [drawn("alma"), drawn("bruno")], face_reconize=True)
+    assert answer["same_person"] is False
 
 
 def test_the_pack_goes_with_the_first_model_and_needs_no_restart(start):
@@ -98,6 +102,21 @@ def test_the_pack_goes_with_the_first_model_and_needs_no_restart(start):
     assert answer["code"] == "BASE_MODEL_MISSING"
     shutil.rmtree(tiny)
     assert until(lambda: readiness(server)["pack"] == "demo")
+
+
+def test_a_task_that_waits_is_made_with_what_is_there_when_its_turn_comes(start):
+    """Where nobody chose a checkpoint, that of the pack is no part of the task."""
+    server = start()
+    first = webui.Request(server, **SMALL | {"steps": 150, "n_iter": 20})
+    until(lambda: server.http("GET", "/sdapi/v1/progress").json()["state"]["sampling_step"] > 0)
+    second = webui.Request(server, **webui.SMALL)
+    until(lambda: webui.jobs(server, "waiting"))
+    tiny = server.data_folder / "webui/models/Stable-diffusion/tiny"
+    shutil.copytree(webui.FIXTURES / "tiny", tiny)
+    assert server.http("POST", "/sdapi/v1/interrupt").status_code == 200
+    assert json.loads(first.done().json()["info"])["sd_model_name"] == "demo"
+    answer = second.done().json()
+    assert json.loads(answer["info"])["sd_model_name"] == "tiny", answer
 
 
 def test_real_networks_take_the_place_of_the_packs(start):

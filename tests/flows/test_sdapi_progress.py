@@ -2,13 +2,12 @@
 
 import base64
 import socket
-import threading
 
 import pytest
 
 from services import picture_service
 from waiting import until
-from webui import client
+from webui import Request, client, jobs
 
 # Long enough to be looked at while it runs, on any machine.
 LONG = {"width": 64, "height": 64, "steps": 150, "n_iter": 20, "seed": 5}
@@ -25,30 +24,8 @@ def api(studio):
     return client(studio)
 
 
-class Request(threading.Thread):
-    """A request in another thread; `answer` once it has come."""
-
-    def __init__(self, server, **body):
-        super().__init__(daemon=True)
-        self.server, self.body, self.answer = server, body, None
-        self.start()
-
-    def run(self):
-        self.answer = self.server.http("POST", "/sdapi/v1/txt2img", json=self.body, timeout=80)
-
-    def done(self):
-        self.join(60)
-        assert self.answer is not None, "no answer"
-        return self.answer
-
-
 def progress(server, **query):
     return server.http("GET", "/sdapi/v1/progress", query).json()
-
-
-def jobs(server, state):
-    query = {"service": "photog_sd", "state": state}
-    return server.http("GET", "/api/jobs", query).json()["jobs"]
 
 
 def is_idle(found):

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import threading
 
 import webuiapi
 
@@ -36,3 +37,25 @@ def install_networks(data_folder):
 def client(server, token=TOKEN):
     """A client of this server, which sends the token as the password of its user."""
     return webuiapi.WebUIApi(host=server.host, port=server.port, username="anna", password=token)
+
+
+class Request(threading.Thread):
+    """A request in another thread; `answer` once it has come."""
+
+    def __init__(self, server, **body):
+        super().__init__(daemon=True)
+        self.server, self.body, self.answer = server, body, None
+        self.start()
+
+    def run(self):
+        self.answer = self.server.http("POST", "/sdapi/v1/txt2img", json=self.body, timeout=80)
+
+    def done(self):
+        self.join(60)
+        assert self.answer is not None, "no answer"
+        return self.answer
+
+
+def jobs(server, state):
+    query = {"service": "photog_sd", "state": state}
+    return server.http("GET", "/api/jobs", query).json()["jobs"]

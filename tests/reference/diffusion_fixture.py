@@ -181,3 +181,20 @@ class Philox:
                 )
                 key = [key[0] + self.STEPS[0], key[1] + self.STEPS[1]]
         return words
+
+
+class Noise:
+    """The draws of a request: one stream of numbers for each picture."""
+
+    def __init__(self, request):
+        self.shape = 4, request["height"] // 8, request["width"] // 8
+        self.streams = [Philox(request["seed"] + index) for index in range(request["batch_size"])]
+
+    def draw(self):
+        return torch.stack([stream.normal(*self.shape) for stream in self.streams])
+
+
+def picture_bytes(decoded):
+    """Decoded values from -1 to 1 as bytes, a row of pixels after the other."""
+    unit = ((decoded + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    return (255.0 * unit).astype(np.uint8)

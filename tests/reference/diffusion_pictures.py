@@ -40,9 +40,10 @@ from diffusion_fixture import (
     FIXTURES,
     TINY,
     Fixture,
-    Philox,
+    Noise,
     generator,
     load,
+    picture_bytes,
     plain_attention,
     scheduler_config,
     settle,
@@ -339,17 +340,6 @@ class Runs:
         self.keep("velocity_dpmpp_2m", request, self.sample(request, velocity=True), picture=False)
 
 
-class Noise:
-    """The draws of a request: one stream of numbers for each picture."""
-
-    def __init__(self, request):
-        self.shape = 4, request["height"] // 8, request["width"] // 8
-        self.streams = [Philox(request["seed"] + index) for index in range(request["batch_size"])]
-
-    def draw(self):
-        return torch.stack([stream.normal(*self.shape) for stream in self.streams])
-
-
 class Model:
     """The UNet as k-diffusion's wrappers expect it."""
 
@@ -377,12 +367,6 @@ class Guided:
         wanted, unwanted = (self.denoiser(x, sigma, cond=text) for text in texts)
         guided = unwanted + self.scale * (wanted - unwanted)
         return guided if self.mask is None else guided * self.mask + self.start * (1 - self.mask)
-
-
-def picture_bytes(decoded):
-    """Decoded values from -1 to 1 as bytes, a row of pixels after the other."""
-    unit = ((decoded + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).numpy()
-    return (255.0 * unit).astype(np.uint8)
 
 
 def blur(mask, radius):

@@ -29,18 +29,25 @@ PARTS = {
 ABSENT = ("feature_extractor", "image_encoder", "safety_checker")
 
 
-def write(out):
+def networks():
+    """The trained networks with 16-bit weights."""
     nets, saved = unet.trained()
-    decoder, _ = vae.trained(saved["facts"]["scaling_factor"])
+    decoder, _, encoder = vae.trained(saved["facts"]["scaling_factor"])
+    if saved["facts"]["encoder"] != encoder:
+        raise SystemExit("the UNet was trained on latents of another autoencoder; train it with --fresh")
     made = {"unet": nets.unet, "vae": decoder, "text_encoder": nets.text}
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
     for part, net in made.items():
         if not all(value.isfinite().all() for value in net.half().state_dict().values()):
             raise SystemExit(f"{part} has numbers beyond the range of 16-bit floats")
+    return made
+
+
+def write(out, made):
+    """Writes them to a folder, which is new."""
+    out.mkdir(parents=True)
     for part in ("unet", "vae"):
         made[part].save_pretrained(out / part, safe_serialization=True)
-    write_text(out / "text_encoder", nets.text)
+    write_text(out / "text_encoder", made["text_encoder"])
     shutil.copytree(tokenizer.folder(), out / "tokenizer")
     schedule().save_pretrained(out / "scheduler")
     index = {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.30.0"}
@@ -48,7 +55,6 @@ def write(out):
     (out / "model_index.json").write_text(json.dumps(index | {"requires_safety_checker": False}, indent=2) + "\n")
     for file in out.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)
-    return made
 
 
 def write_text(place, net):
@@ -95,8 +101,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=OUT)
     out = parser.parse_args().out
-    made = write(out)
-    check(out, made)
+    made = networks()
+    beside = out.with_name(f"{out.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    write(beside, made)
+    check(beside, made)
+    shutil.rmtree(out, ignore_errors=True)
+    beside.rename(out)
     for part, net in made.items():
         print(f"{part}: {weights(net) / 1e6:.3f} million numbers")
     total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())

@@ -35,7 +35,10 @@ pub(super) fn run(
             }
             let entry = stock.entry(name)?;
             if entry.pack.is_some() {
-                bail!("`{name}` is built into photog, and no file takes its place");
+                bail!(
+                    "`{name}` is built into photog, and no file takes its place; import the file without \
+                     --as, or describe it under another name in a list of your own (models.toml)"
+                );
             }
             Some(entry)
         }

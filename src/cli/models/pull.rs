@@ -36,7 +36,7 @@ pub(super) fn run(
         vec![]
     };
     let cancel = CancelToken::default();
-    if !wanted.is_empty() {
+    if wanted.iter().any(|entry| entry.pack.is_none()) {
         DataFolder::open(&stock.root)
             .with_context(|| format!("the data folder {}", stock.root.display()))?;
         signals::cancel_on_signal(&cancel)?;
@@ -110,6 +110,10 @@ fn pull(
         }
         let text = format!("{} is there already", shown(&path));
         return Ok(outcome(entry, "already there", text, &found));
+    }
+    if entry.pack.is_some() {
+        let text = String::from("it is not whole; get photog again, since it is a part of it");
+        return Ok(Outcome::failed(&entry.name, text));
     }
     let Some(url) = &entry.url else {
         let text = format!(

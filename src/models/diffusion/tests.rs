@@ -1,6 +1,6 @@
-//! Whole runs against diffusers and k-diffusion, with a tiny checkpoint.
+//! Whole runs against diffusers and k-diffusion, with a tiny checkpoint and with that of the demo pack.
 //!
-//! `tests/reference/diffusion_pictures.py` made the expected latents and pictures.
+//! `tests/reference/diffusion_pictures.py` and `demo_pictures.py` made the expected latents and pictures.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::*;
 use crate::imaging::RgbImage;
 use crate::models::backend::Device;
+use crate::models::place::Place;
 use crate::models::prompt::{Chunker, EmbeddingNames, Emphasis, pad_together};
 use crate::models::reference::{Fixture, folder};
 use crate::models::sampling::{
@@ -42,8 +43,12 @@ const GENERAL: Setting = Setting {
 };
 
 fn open(path: &Path, setting: Setting) -> Painter {
-    let Files::Checkpoint(checkpoint) = Files::open(path).unwrap() else {
-        panic!("{} is no checkpoint", path.display());
+    open_at(&Place::Disk(path.to_owned()), setting)
+}
+
+fn open_at(place: &Place, setting: Setting) -> Painter {
+    let Files::Checkpoint(checkpoint) = Files::at(place).unwrap() else {
+        panic!("{place:?} is no checkpoint");
     };
     Painter::open(*checkpoint, None, setting).unwrap()
 }
@@ -70,21 +75,36 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(setting: Setting, painter: Painter) -> Self {
-        let text = std::fs::read_to_string(folder().join("pictures.json")).unwrap();
+    /// With the runs of `<runs>.json` and `<runs>.safetensors`.
+    fn new(setting: Setting, painter: Painter, words: Painter, runs: &str) -> Self {
+        let text = std::fs::read_to_string(folder().join(format!("{runs}.json"))).unwrap();
         let requests: Vec<Value> = serde_json::from_str(&text).unwrap();
         let named = |request: Value| (request["name"].as_str().unwrap().to_owned(), request);
         Self {
             setting,
             painter,
-            words: open(&folder().join("tiny"), setting),
-            fixture: Fixture::open("pictures.safetensors"),
+            words,
+            fixture: Fixture::open(&format!("{runs}.safetensors")),
             requests: requests.into_iter().map(named).collect(),
         }
     }
 
     fn tiny(setting: Setting) -> Self {
-        Self::new(setting, open(&folder().join("tiny"), setting))
+        Self::in_place_of_tiny(setting, &folder().join("tiny"))
+    }
+
+    /// With another checkpoint for the runs of the tiny one.
+    fn in_place_of_tiny(setting: Setting, path: &Path) -> Self {
+        let words = open(&folder().join("tiny"), setting);
+        Self::new(setting, open(path, setting), words, "pictures")
+    }
+
+    fn demo(setting: Setting) -> Self {
+        let painter = open_at(
+            &Place::Pack(Pack::Demo, String::from("Stable-diffusion/demo")),
+            setting,
+        );
+        Self::new(setting, painter.clone(), painter, "demo")
     }
 
     /// Runs a request and holds its latents, and its pictures where the file has them, against the
@@ -257,7 +277,7 @@ fn likeness(made: &[u8], wanted: &[f32]) -> f64 {
 
 fn all_runs_are_those_of_the_references(setting: Setting) {
     let bench = Bench::tiny(setting);
-    let velocity = Bench::new(setting, open(&velocity_folder(), setting));
+    let velocity = Bench::in_place_of_tiny(setting, &velocity_folder());
     let check = |(name, request): (&String, &Value)| {
         if request.get("model").is_some() {
             velocity.check(name)
@@ -303,9 +323,22 @@ fn all_runs_on_any_device_are_those_of_the_references() {
 }
 
 #[test]
+fn the_demo_pack_gives_the_pictures_that_diffusers_makes_of_its_folder() {
+    for setting in [KERNELS, GENERAL] {
+        let bench = Bench::demo(setting);
+        assert!(!bench.requests.is_empty());
+        let wrong: Vec<String> = bench
+            .requests
+            .keys()
+            .filter_map(|name| bench.check(name))
+            .collect();
+        assert!(wrong.is_empty(), "{setting:?}: {wrong:#?}");
+    }
+}
+
+#[test]
 fn a_single_file_gives_the_pictures_of_its_folder() {
-    let single = open(&folder().join("tiny_single.safetensors"), KERNELS);
-    let single = Bench::new(KERNELS, single);
+    let single = Bench::in_place_of_tiny(KERNELS, &folder().join("tiny_single.safetensors"));
     let folder = Bench::tiny(KERNELS);
     let request = &single.requests["euler"];
     assert_eq!(single.run(request), folder.run(request));

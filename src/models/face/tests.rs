@@ -1,3 +1,5 @@
+mod demo_pack;
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;

@@ -45,11 +45,11 @@ const LIGHT_BYTES_MAX: u64 = 256 << 20;
 /// Most networks that stay loaded.
 const HEAVY_MAX: usize = 64;
 
-/// Whether a data folder has a model of a kind, or a file that looks like one and cannot be used.
-/// Opens none of them.
+/// Whether a data folder has a model of a kind, or a file that looks like one and cannot be used, or
+/// something that could not be searched for one. Opens none of them.
 pub fn has_any(data_folder: &Path, kind: Kind) -> bool {
     let listing = scan::scan(data_folder, kind);
-    !listing.files.is_empty() || !listing.refused.is_empty()
+    !listing.files.is_empty() || !listing.refused.is_empty() || !listing.notes.is_empty()
 }
 
 /// The models of a kind, by their names, capitals or not. Opens none of them.

@@ -103,7 +103,7 @@ fn walk(entries_max: usize, data_folder: &Path, place: Kind, wanted: Kind) -> Li
     };
     let mut open = vec![(root, String::new(), 0)];
     while let Some((path, below, depth)) = open.pop() {
-        let entries = match walk.entries(&path) {
+        let entries = match walk.entries(&path, &below) {
             Ok(entries) => entries,
             Err(error) => {
                 // Even the root may be missing: nobody has such a model then.
@@ -148,8 +148,9 @@ struct Entry {
 }
 
 impl Walk {
-    /// Files and folders that have a name to be shown. Links to folders are left out.
-    fn entries(&mut self, folder: &Path) -> io::Result<Vec<Entry>> {
+    /// Files and folders that have a name to be shown; `below` is the folder's. Links to folders are left
+    /// out, and that is noted: they may lead in a circle.
+    fn entries(&mut self, folder: &Path, below: &str) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
@@ -168,6 +169,11 @@ impl Walk {
             let is_folder = entry.file_type()?.is_dir();
             if is_folder || entry.path().is_file() {
                 entries.push(Entry { name, is_folder });
+            } else if entry.path().is_dir() {
+                self.note(&format!(
+                    "`{below}{name}` was not searched: links to folders are not followed; move the \
+                     folder here, or link to its files"
+                ));
             }
         }
         Ok(entries)

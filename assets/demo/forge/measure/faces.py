@@ -95,6 +95,12 @@ def render_set(asked):
     people = np.array(TRAINING if asked.training else UNSEEN)
     count = min(asked.people, len(people))
     listed = tasks(people, count)
+    # Pictures that are there already have to be those that are asked for.
+    about, there = {"training": asked.training, "people": count, "seed": SEED}, Path(asked.out, "drawn.json")
+    if there.exists() and json.loads(there.read_text()) != about:
+        raise SystemExit(f"{asked.out} holds other pictures; choose another folder")
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.write_text(json.dumps(about))
     with multiprocessing.get_context("fork").Pool(asked.processes) as pool:
         pictures = pool.map(draw, [(task, asked.out) for task in listed], chunksize=16)
     truth = {"pictures": pictures, "pairs": pairs(2 * PHOTOS, count)}

@@ -4,10 +4,12 @@ counted how often a generated picture shows what its caption says.
     python -m forge.measure.judge --export ../../benches/demo
 
 Input [n, 3, 160, 160], RGB, (value - 127.5) / 127.5; outputs `hair`, `glasses` and `background`, one
-number for each of `HAIR`, `GLASSES` and `BACKGROUNDS`, the largest one counts. It is no part of the pack,
-saw people of training only, and its own accuracy on people it never saw is printed at the end.
+number for each of `HAIR`, `GLASSES` and `BACKGROUNDS` (judge.json has them), the largest one counts. It is
+no part of the pack, saw people of training only, and its own accuracy on people it never saw is printed at
+the end.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +80,9 @@ def pictures(name, people, first, count):
         shown = scene([person(people[int(rng.integers(len(people)))])], first + index)
         pixels[index] = render(shown, SIDE, SIDE).pixels
         labels[index] = truth(shown)
-    np.savez(path, pixels=pixels, labels=labels)
+    beside = path.with_name(f"{path.stem}.part.npz")
+    np.savez(beside, pixels=pixels, labels=labels)
+    beside.rename(path)
     return pixels, labels
 
 
@@ -126,17 +130,21 @@ def accuracy(net):
 
 def main():
     """Trains it, or writes what was trained."""
-    options = common.arguments(__doc__, steps=2600, batch=48).parse_args()
+    options = common.arguments(__doc__, steps=1400, batch=48).parse_args()
     common.prepare(options.threads, seed=41)
     net = Judge().to(memory_format=torch.channels_last)
     path = common.work("judge", "checkpoint.pt")
     saved = None if options.fresh else common.load(path)
     if options.export:
+        if saved is None:
+            raise SystemExit("there is no checkpoint to export; train it first")
         net.load_state_dict(saved["net"])
         print("right on unseen people:", accuracy(net))
         file = Path(options.export) / "judge.onnx"
         file.parent.mkdir(parents=True, exist_ok=True)
         net.write(file)
+        words = {name: list(words) for name, words in HEADS.items()}
+        file.with_suffix(".json").write_text(json.dumps(words, indent=1) + "\n")
         compared(file, net, list(HEADS), [(2, 3, SIDE, SIDE)], high=1)
         return
     pixels, labels = pictures("training", TRAINING, FIRST_SCENE, COUNT)

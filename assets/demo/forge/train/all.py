@@ -10,7 +10,7 @@ import argparse
 import subprocess
 import sys
 
-from . import pictures, tokenizer
+from . import pictures, tokenizer, vae
 from .common import work
 
 
@@ -38,7 +38,7 @@ def run(module, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--vae-steps", type=int, default=7000)
+    parser.add_argument("--vae-steps", type=int, default=vae.STEPS)
     parser.add_argument("--unet-steps", type=int, default=8000)
     parser.add_argument("--no-pack", action="store_true")
     asked = parser.parse_args()

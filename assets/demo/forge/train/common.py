@@ -38,6 +38,21 @@ def arguments(description, steps, batch):
     return parser
 
 
+def device():
+    """Where networks are trained: on a GPU where torch sees one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def here(array):
+    """An array as a tensor on that device."""
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device())
+
+
+def halved():
+    """Lets networks compute in 16 bits where that is harmless."""
+    return torch.autocast(device().type, torch.bfloat16)
+
+
 def prepare(threads, seed=20):
     """Fixes all random numbers and the number of threads."""
     torch.set_num_threads(threads)

@@ -13,6 +13,8 @@ from .common import (
     Progress,
     arguments,
     cosine_rate,
+    device,
+    halved,
     load,
     prepare,
     restored,
@@ -68,7 +70,7 @@ def trained_parts(net):
 
 def losses(net, picture):
     """Likeness and edges of the picture that comes out of latents with some noise."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with halved():
         with torch.no_grad():
             mean = net.encode(picture).latent_dist.mean.float()
             latent = mean + vae.NOISE * mean.std() * torch.randn_like(mean)
@@ -78,13 +80,12 @@ def losses(net, picture):
 
 def train(team, asked):
     prepare(asked.threads)
-    net, _ = vae.trained(polished=False)
-    parts = trained_parts(net.train().requires_grad_(False)).requires_grad_(True)
+    net, _, encoder = vae.trained(polished=False)
+    parts = trained_parts(net.to(device()).train().requires_grad_(False)).requires_grad_(True)
     optimiser = torch.optim.AdamW(parts.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     ema, is_over = Ema(parts, DECAY), False
-    vae_step = load(vae.checkpoint())["step"]
     saved = None if asked.fresh else load(checkpoint())
-    if saved and saved["vae_step"] != vae_step:
+    if saved and saved["encoder"] != encoder:
         saved = None
     step = restored(saved, net=parts, ema=ema, optimiser=optimiser)
     pieces = FacePieces(asked.batch // team.size, seed=[33, step, team.rank])
@@ -92,7 +93,7 @@ def train(team, asked):
     progress = Progress("decoder", step, asked.steps, asked.minutes) if team.is_first else None
     while step < asked.steps and not is_over:
         set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
-        likeness, edges = losses(net, pieces.take())
+        likeness, edges = losses(net, pieces.take().to(device()))
         (likeness + vae.EDGES * edges).backward()
         is_over = team.share(parts.parameters(), progress is not None and progress.is_over)
         torch.nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
@@ -105,7 +106,7 @@ def train(team, asked):
         progress.tell(pieces.batch * team.size, likeness=likeness.detach(), edges=edges.detach())
         if progress.is_time_to_save():
             now = snapshot(step, net=parts, ema=ema, optimiser=optimiser)
-            save(checkpoint(), now | {"vae_step": vae_step})
+            save(checkpoint(), now | {"encoder": encoder})
 
 
 def main():

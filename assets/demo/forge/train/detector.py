@@ -15,6 +15,8 @@ from .common import (
     Progress,
     arguments,
     cosine_rate,
+    device,
+    here,
     load,
     prepare,
     restored,
@@ -70,7 +72,7 @@ def losses(rows, wanted, grid):
 
 def train(asked):
     prepare(asked.threads)
-    net = Detector().to(memory_format=torch.channels_last)
+    net = Detector().to(device(), memory_format=torch.channels_last)
     ema = Ema(net, DECAY)
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=1e-4)
     path = work("checkpoints", "detector.pt")
@@ -83,9 +85,9 @@ def train(asked):
         step = progress.step
         rng = np.random.default_rng([31, step])
         pictures, wanted, grid = data.batch(rng, asked.batch * 320 * 320)
-        x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
+        x = here(pictures).permute(0, 3, 1, 2).float()
         set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
-        parts = losses(net(x), torch.from_numpy(wanted), torch.from_numpy(grid))
+        parts = losses(net(x), here(wanted), here(grid))
         loss = sum(weight * part for weight, part in zip((CLASS, OBJECT, BOX, POINT), parts, strict=True))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

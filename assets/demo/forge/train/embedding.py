@@ -17,6 +17,9 @@ from .common import (
     Progress,
     arguments,
     cosine_rate,
+    device,
+    halved,
+    here,
     load,
     prepare,
     restored,
@@ -46,7 +49,7 @@ class Trainee(nn.Module):
         self.traits = nn.Linear(LENGTH, known)
 
     def forward(self, x, labels, known, turn):
-        with torch.autocast("cpu", torch.bfloat16):
+        with halved():
             rows = self.net(x)
         people, right = self.margin(rows, labels, turn)
         told = self.traits(functional.normalize(rows) * LENGTH**0.5)
@@ -55,8 +58,8 @@ class Trainee(nn.Module):
 
 def train(asked):
     prepare(asked.threads)
-    known = torch.from_numpy(traits())
-    trainee = Trainee(len(TRAINING), known.shape[1]).to(memory_format=torch.channels_last)
+    known = here(traits())
+    trainee = Trainee(len(TRAINING), known.shape[1]).to(device(), memory_format=torch.channels_last)
     ema = Ema(trainee.net, DECAY)
     optimiser = torch.optim.AdamW(trainee.parameters(), lr=RATE, weight_decay=0.02)
     path = work("checkpoints", "embedding.pt")
@@ -67,12 +70,12 @@ def train(asked):
     progress.say(f"embedding: {sum(p.numel() for p in trainee.net.parameters())} numbers, from step {step}")
     while not progress.is_over:
         step = progress.step
-        turn = torch.tensor(TURN * min(1.0, 3 * step / asked.steps))
+        turn = torch.tensor(TURN * min(1.0, 3 * step / asked.steps), device=device())
         if step % 200 == 0:
             data.look()
         pictures, labels = data.batch(np.random.default_rng([42, step]), asked.batch)
-        x = (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.5) / 127.5
-        labels = torch.from_numpy(labels)
+        x = (here(pictures).permute(0, 3, 1, 2).float() - 127.5) / 127.5
+        labels = here(labels)
         set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
         people, told, right = trainee(x, labels, known[labels], turn)
         optimiser.zero_grad(set_to_none=True)
@@ -99,7 +102,7 @@ def export(folder):
 
 
 def main():
-    asked = arguments(__doc__.splitlines()[0], steps=9000, batch=64).parse_args()
+    asked = arguments(__doc__.splitlines()[0], steps=6000, batch=64).parse_args()
     if asked.export:
         export(asked.export)
     else:

@@ -16,7 +16,7 @@ import torch
 from numpy.lib.format import open_memmap
 
 from . import parallel, pictures, tokenizer, vae, wording
-from .common import load, work
+from .common import device, halved, load, work
 from .diffusion_nets import LATENT_CHANNELS, LATENT_SIDE, TOKENS
 
 BATCH = 16
@@ -48,7 +48,8 @@ def opened(name, mode="r"):
 
 
 def facts():
-    """What is known of the latents: `vae_step` and `scaling_factor`; nothing before they are begun."""
+    """What is known of the latents: `encoder`, the identity of what made them, and `scaling_factor`; nothing
+    before they are begun."""
     path = place("facts.json")
     return json.loads(path.read_text()) if path.exists() else {}
 
@@ -56,13 +57,15 @@ def facts():
 @torch.no_grad()
 def scale():
     """What latents are multiplied by, so that their variance is 1."""
-    net, _ = vae.trained()
+    made = torch.Generator().manual_seed(24)
+    net = vae.trained()[0].to(device())
     pixels, done = pictures.opened("train")
     values = []
     for rows in np.array_split(np.flatnonzero(done)[:ROWS_OF_SCALE], ROWS_OF_SCALE // BATCH):
-        with torch.autocast("cpu", torch.bfloat16):
-            found = net.encode(vae.as_numbers(pixels[rows])).latent_dist
-        values.append(found.mean + found.std * torch.randn_like(found.mean))
+        with halved():
+            found = net.encode(vae.as_numbers(pixels[rows]).to(device())).latent_dist
+        mean, spread = found.mean.float().cpu(), found.logvar.float().mul(0.5).exp().cpu()
+        values.append(mean + spread * torch.randn(mean.shape, generator=made))
     return round(1 / float(torch.cat(values).std()), 5)
 
 
@@ -70,7 +73,7 @@ def scale():
 def encode(part, parts, sides):
     """Makes the rows of one of several processes: pictures and, where `sides` is 2, mirror images."""
     torch.set_num_threads(1)
-    net, _ = vae.trained()
+    net = vae.trained()[0].to(device())
     pixels, drawn = pictures.opened("train")
     mean, spread, done = (opened(name, "r+") for name in ("mean", "spread", "done"))
     started, made = time.monotonic(), 0
@@ -81,10 +84,10 @@ def encode(part, parts, sides):
             picture = vae.as_numbers(pixels[some])
             if side:
                 picture = picture.flip(-1)
-            with torch.autocast("cpu", torch.bfloat16):
-                found = net.encode(picture).latent_dist
-            mean[some, side] = found.mean.float().numpy()
-            spread[some, side] = found.logvar.float().mul(0.5).exp().numpy()
+            with halved():
+                found = net.encode(picture.to(device())).latent_dist
+            mean[some, side] = found.mean.float().cpu().numpy()
+            spread[some, side] = found.logvar.float().mul(0.5).exp().cpu().numpy()
             done[some, side] = 1
             made += len(some)
             if part == 0 and first % (BATCH * 40) == 0:
@@ -106,7 +109,7 @@ def write_tokens():
     rng = np.random.default_rng(23)
     texts = [wording.empty(rng) for _ in range(EMPTY_TEXTS)]
     np.save(place("empty.npy"), np.array(tokenizer.encode(make, texts), np.uint16))
-    place("tokens.done").touch()
+    place("tokens.done").write_text(tokenizer.identity())
 
 
 def main():
@@ -115,16 +118,16 @@ def main():
     parser.add_argument("--sides", type=int, choices=(1, 2), default=2, help="1 leaves the mirror images out")
     parser.add_argument("--tokens", action="store_true", help="captions only")
     asked = parser.parse_args()
-    if not place("tokens.done").exists():
+    if not place("tokens.done").exists() or place("tokens.done").read_text() != tokenizer.identity():
         write_tokens()
         print("captions are encoded", flush=True)
     if asked.tokens:
         return
-    step = load(vae.checkpoint())["step"]
-    if facts().get("vae_step") != step:
+    _, _, encoder = vae.trained()
+    if facts().get("encoder") != encoder:
         for name in ("mean", "spread", "done"):
             place(f"{name}.npy").unlink(missing_ok=True)
-        place("facts.json").write_text(json.dumps({"vae_step": step, "scaling_factor": scale()}))
+        place("facts.json").write_text(json.dumps({"encoder": encoder, "scaling_factor": scale()}))
     print(facts(), flush=True)
     for name in ("mean", "spread", "done"):
         opened(name, "r+")

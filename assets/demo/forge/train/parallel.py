@@ -30,15 +30,20 @@ class Team:
         if self.size == 1:
             return is_over
         gradients = [value.grad for value in parameters if value.grad is not None]
-        word = torch.tensor([float(is_over and self.is_first) * self.size])
-        flat = torch.cat([*(gradient.flatten() for gradient in gradients), word])
-        distributed.all_reduce(flat)
-        flat /= self.size
-        at = 0
+        word = torch.tensor([float(is_over and self.is_first)])
+        self.add([*gradients, word])
         for gradient in gradients:
-            gradient.copy_(flat[at : at + gradient.numel()].view_as(gradient))
-            at += gradient.numel()
-        return bool(flat[-1] > 0)
+            gradient /= self.size
+        return bool(word > 0)
+
+    def add(self, tensors):
+        """Puts into each tensor the sum of what all processes have there."""
+        if self.size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(total.view_as(tensor))
 
 
 # The C library gives large blocks back to the system as soon as they are free, and getting them anew
@@ -70,7 +75,9 @@ def start(work, size, *arguments):
 
 
 def train(work, size, *arguments):
-    """Calls `work(team, *arguments)` in each of the processes of a team."""
+    """Calls `work(team, *arguments)` in each of the processes of a team, which is one where there is a GPU."""
+    if torch.cuda.is_available():
+        size = 1
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

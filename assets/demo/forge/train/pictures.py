@@ -102,6 +102,10 @@ def main():
         if asked.fresh:
             for path in work("pictures", kind).parent.glob(f"{kind}-*.npy"):
                 path.unlink()
+            if kind == "train":
+                # What was made of them.
+                for path in [*work("diffusion", "x").parent.glob("latents-*"), work("faces", "pictures-points.npy")]:
+                    path.unlink(missing_ok=True)
         if is_complete(kind):
             continue
         opened(kind, "r+")

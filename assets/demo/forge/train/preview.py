@@ -37,7 +37,7 @@ def pictures(captions, sampler="dpm", scale=4.0, steps=20, seed=1):
 
     nets, saved = unet.trained()
     factor = saved["facts"]["scaling_factor"]
-    decoder, _ = vae.trained(factor)
+    decoder, _, _ = vae.trained(factor)
     make = tokenizer.opened()
     words, nothing = (
         nets.words(torch.tensor(tokenizer.encode(make, texts))) for texts in (captions, [""] * len(captions))

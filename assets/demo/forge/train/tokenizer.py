@@ -6,6 +6,7 @@ CLIP's tokenizer to the work folder.
 """
 
 import argparse
+import hashlib
 import json
 import re
 from collections import Counter
@@ -27,6 +28,11 @@ def folder():
     path = work("diffusion", "tokenizer", "vocab.json").parent
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def identity():
+    """What tells this vocabulary from another one."""
+    return hashlib.sha256((folder() / "merges.txt").read_bytes()).hexdigest()[:16]
 
 
 def letters():

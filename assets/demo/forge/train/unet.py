@@ -17,6 +17,9 @@ from .common import (
     Ema,
     Progress,
     arguments,
+    device,
+    halved,
+    here,
     load,
     prepare,
     restored,
@@ -26,8 +29,9 @@ from .common import (
     work,
 )
 from .diffusion_nets import text_encoder, unet
+from .muon import Both
 
-RATE, DECAY, WARM = 6e-4, 0.999, 400
+RATE, DECAY, WARM = 6e-4, 0.999, 200
 # The rate at the end of the training, and where a continued one begins, as parts of the highest.
 LAST, AGAIN = 0.03, 0.35
 NOTHING_ASKED = 0.10
@@ -75,14 +79,14 @@ class Samples:
         rows, sides = self.pairs[self.rng.choice(len(self.pairs), self.batch)].T
         order = np.argsort(rows)
         rows, sides = rows[order], sides[order]
-        mean, spread = (torch.from_numpy(array[rows, sides].astype(np.float32)) for array in (self.mean, self.spread))
+        mean, spread = (here(array[rows, sides].astype(np.float32)) for array in (self.mean, self.spread))
         clean = (mean + spread * torch.randn_like(mean)) * self.scale
         tokens = self.tokens[rows, sides, self.rng.integers(0, self.tokens.shape[2], self.batch)].astype(np.int64)
         silent = self.rng.random(self.batch) < NOTHING_ASKED
         tokens[silent] = self.empty[self.rng.integers(0, len(self.empty), silent.sum())]
         # One step from each part of the schedule, so that batches are alike.
         steps = (self.rng.permutation(self.batch) + self.rng.random(self.batch)) / self.batch * sampling.STEPS
-        return clean, torch.from_numpy(tokens), torch.from_numpy(steps.astype(np.int64))
+        return clean, here(tokens), here(steps.astype(np.int64))
 
 
 def rate(step, steps):
@@ -91,17 +95,30 @@ def rate(step, steps):
     if step < planned:
         high, share = min(1.0, (step + 1) / WARM), step / planned
     else:
-        high, share = AGAIN, (step - planned) / max(1, total - planned)
+        high, share = AGAIN * min(1.0, (step - planned + 1) / WARM), (step - planned) / max(1, total - planned)
     return RATE * (LAST + (high - LAST) * (0.5 + 0.5 * np.cos(np.pi * min(share, 1.0))))
+
+
+def optimiser_of(nets, team):
+    """Of all weights; those that words and latents enter by, or noise leaves by, are not between layers."""
+    ends = ("embedding", "conv_in", "conv_out")
+    return Both(
+        nets.named_parameters(),
+        lr=RATE,
+        betas=(0.9, 0.99),
+        weight_decay=0.01,
+        is_between=lambda name, value: value.ndim >= 2 and not any(end in name for end in ends),
+        team=team,
+    )
 
 
 def losses(nets, batch, kept):
     """The error in the noise: weighted, and as it is."""
     clean, tokens, steps = batch
-    noise = torch.randn_like(clean) + OFFSET * torch.randn(*clean.shape[:2], 1, 1)
+    noise = torch.randn_like(clean) + OFFSET * torch.randn(*clean.shape[:2], 1, 1, device=clean.device)
     share = kept[steps].view(-1, 1, 1, 1)
     noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
-    with torch.autocast("cpu", torch.bfloat16):
+    with halved():
         seen = nets.unet(noisy, steps, nets.words(tokens)).sample
     error = functional.mse_loss(seen.float(), noise, reduction="none").mean((1, 2, 3))
     ratio = kept[steps] / (1 - kept[steps])
@@ -110,18 +127,20 @@ def losses(nets, batch, kept):
 
 def train(team, asked):
     prepare(asked.threads)
-    nets = Nets(len(tokenizer.opened())).train()
-    optimiser = torch.optim.AdamW(nets.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    nets = Nets(len(tokenizer.opened())).to(device()).train()
+    optimiser = optimiser_of(nets, team)
     ema, is_over = Ema(nets, DECAY), False
     saved = None if asked.fresh else load(checkpoint())
     if saved and saved["facts"] != latents.facts():
         raise SystemExit("the latents are no more those of the checkpoint; begin with --fresh")
+    if saved and not asked.more and saved["step"] > saved["planned"]:
+        raise SystemExit("the training goes on beyond its planned end already; say how far with --continue")
     step = restored(saved, net=nets, ema=ema, optimiser=optimiser)
     planned = saved["planned"] if saved and asked.more else asked.steps
     total = planned + asked.more
     samples = Samples(asked.batch // team.size, seed=[32, step, team.rank])
     torch.manual_seed(2000 + step + 7919 * team.rank)
-    kept = sampling.kept().float()
+    kept = sampling.kept().float().to(device())
     progress = Progress("unet", step, total, asked.minutes) if team.is_first else None
     while step < total and not is_over:
         set_rate(optimiser, rate(step, (planned, total)))
@@ -159,7 +178,7 @@ def trained():
 def main():
     parser = arguments(__doc__.splitlines()[0], steps=8000, batch=32)
     parser.add_argument(
-        "--continue", dest="more", type=int, default=0, metavar="STEPS", help="go on so far beyond the end"
+        "--continue", dest="more", type=int, default=0, metavar="STEPS", help="train so many steps beyond the planned end, all in all"
     )
     parser.add_argument("--processes", type=int, default=2, help="share each batch")
     asked = parser.parse_args()

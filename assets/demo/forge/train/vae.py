@@ -13,6 +13,8 @@ of it, besides a likeness:
 `python -m forge.train.vae` trains, and measures at the end; `--measure` measures only.
 """
 
+import hashlib
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -23,6 +25,8 @@ from .common import (
     Progress,
     arguments,
     cosine_rate,
+    device,
+    halved,
     load,
     prepare,
     restored,
@@ -33,7 +37,7 @@ from .common import (
 )
 from .diffusion_nets import SIDE, autoencoder
 
-RATE, DECAY = 8e-4, 0.998
+RATE, DECAY, STEPS = 8e-4, 0.998, 7000
 # Sides of the pieces, how many pieces of a batch of 12 there are then, and until which part of the training.
 STAGES = ((64, 12, 0.45), (96, 12, 0.8), (192, 3, 1.0))
 EDGES, KL = 1.0, 6e-4
@@ -92,7 +96,7 @@ def edges(one, two):
 
 def losses(net, picture, half):
     """The losses by name. `half` decodes the latents at half the size."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with halved():
         found = net.encode(picture).latent_dist
         mean, log_variance = found.mean.float(), found.logvar.float()
         spread = (log_variance.exp() + (NOISE * mean.detach().std()).square()).sqrt()
@@ -109,11 +113,25 @@ def losses(net, picture, half):
     }
 
 
+def optimiser_of(net):
+    return torch.optim.AdamW(net.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+
+
+def identity(state):
+    """What tells this encoder's latents from those of another one: a hash of its weights."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        if name.startswith(("encoder.", "quant_conv.")):
+            digest.update(state[name].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def train(team, asked):
     prepare(asked.threads)
     net = autoencoder().train()
     vae_start.begin(net)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    net.to(device())
+    optimiser = optimiser_of(net)
     ema, is_over = Ema(net, DECAY), False
     saved = None if asked.fresh else load(checkpoint())
     step = restored(saved, net=net, ema=ema, optimiser=optimiser)
@@ -124,7 +142,7 @@ def train(team, asked):
         share = step / asked.steps
         set_rate(optimiser, RATE * cosine_rate(step, asked.steps))
         kl = KL * min(1.0, share / KL_GROWS)
-        picture = pieces.take(share)
+        picture = pieces.take(share).to(device())
         found = losses(net, picture, half=step % 4 == 3)
         (found["likeness"] + EDGES * found["edges"] + kl * found["kl"]).backward()
         is_over = team.share(net.parameters(), progress is not None and progress.is_over)
@@ -142,18 +160,18 @@ def train(team, asked):
 
 
 def trained(scaling_factor=1.0, polished=True):
-    """The autoencoder with the averaged weights, and how far it was trained (0 to 1). Its decoder is that
-    which `decoder.py` has trained on, where there is one and `polished` asks for it."""
+    """The autoencoder with the averaged weights, how far it was trained (0 to 1), and its encoder's identity.
+    Its decoder is that which `decoder.py` has trained on, where there is one and `polished` asks for it."""
     saved = load(checkpoint())
     if saved is None:
         raise SystemExit("first run python -m forge.train.vae")
     net = autoencoder(scaling_factor)
     state = saved["ema"]["state"]
     more = load(work("diffusion", "decoder.pt")) if polished else None
-    if more and more["vae_step"] == saved["step"]:
+    if more and more["encoder"] == identity(state):
         state = state | more["ema"]["state"]
     net.load_state_dict(state)
-    return net.eval(), saved["step"] / saved["steps"]
+    return net.eval(), saved["step"] / saved["steps"], identity(state)
 
 
 @torch.no_grad()
@@ -161,7 +179,7 @@ def measure(count=192):
     """Prints how well pictures of unseen people survive the way to latents and back, whole pictures and
     their middles (where the face is), and what the latents are like."""
     torch.set_num_threads(2)
-    net, _ = trained()
+    net, _, _ = trained()
     pixels, _ = pictures.opened("unseen")
     whole, middle, sharp, means, spreads = [], [], [], [], []
     for first in range(0, count, 8):
@@ -189,7 +207,7 @@ def rounded(values):
 
 
 def main():
-    parser = arguments(__doc__.splitlines()[0], steps=7000, batch=12)
+    parser = arguments(__doc__.splitlines()[0], steps=STEPS, batch=12)
     parser.add_argument("--processes", type=int, default=2, help="share each batch")
     parser.add_argument("--measure", action="store_true", help="measure only")
     asked = parser.parse_args()

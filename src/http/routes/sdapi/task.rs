@@ -54,7 +54,7 @@ pub(super) async fn put(
     let inner = app.clone();
     let prepared = blocking(move || {
         let id = task_id(&body)?;
-        let options = inner.0.sd.options.all(&*inner.0.sd.models);
+        let options = inner.0.sd.options.of_task(&*inner.0.sd.models);
         let payload = payload(name, &options, &body, inner.0.store.blobs())?;
         Ok::<_, SdRefusal>((id, payload))
     });
