@@ -176,7 +176,7 @@ def trained():
 
 
 def main():
-    parser = arguments(__doc__.splitlines()[0], steps=8000, batch=32)
+    parser = arguments(__doc__.splitlines()[0], steps=3600, batch=32)
     parser.add_argument(
         "--continue", dest="more", type=int, default=0, metavar="STEPS", help="train so many steps beyond the planned end, all in all"
     )
