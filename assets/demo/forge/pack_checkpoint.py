@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .train import sampling, tokenizer, unet, vae
+from .train import denoiser, sampling, tokenizer, vae
 from .train.diffusion_nets import weights
 
 OUT = Path(__file__).resolve().parents[1] / "pack" / "Stable-diffusion" / "demo"
@@ -31,7 +31,7 @@ ABSENT = ("feature_extractor", "image_encoder", "safety_checker")
 
 def networks():
     """The trained networks with 16-bit weights."""
-    nets, saved = unet.trained()
+    nets, saved = denoiser.trained()
     decoder, _, encoder = vae.trained(saved["facts"]["scaling_factor"])
     if saved["facts"]["encoder"] != encoder:
         raise SystemExit("the UNet was trained on latents of another autoencoder; train it with --fresh")

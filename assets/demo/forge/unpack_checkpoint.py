@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 from .pack_checkpoint import OUT
-from .train import latents, tokenizer, unet, vae
+from .train import denoiser, latents, tokenizer, unet, vae
 from .train.common import Ema, save, snapshot, work
 from .train.parallel import Team
 
@@ -41,10 +41,10 @@ def unpack(pack):
     save(vae.checkpoint(), checkpoint(packed, vae.optimiser_of(packed), vae.DECAY, steps) | {"steps": steps})
     facts = {"encoder": vae.identity(packed.state_dict()), "scaling_factor": packed.config.scaling_factor}
     latents.place("facts.json").write_text(json.dumps(facts))
-    nets = unet.Nets(len(tokenizer.opened()))
+    nets = denoiser.Denoiser(len(tokenizer.opened()))
     nets.unet.load_state_dict(UNet2DConditionModel.from_pretrained(pack / "unet").float().state_dict())
     nets.text.load_state_dict(CLIPTextModel.from_pretrained(pack / "text_encoder").float().state_dict())
-    save(unet.checkpoint(), checkpoint(nets, unet.optimiser_of(nets, Team()), unet.DECAY, 0) | {"planned": 0, "facts": facts})
+    save(denoiser.checkpoint(), checkpoint(nets, unet.optimiser_of(nets, Team()), unet.DECAY, 0) | {"planned": 0, "facts": facts})
 
 
 def main():

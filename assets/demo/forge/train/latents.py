@@ -16,7 +16,7 @@ import torch
 from numpy.lib.format import open_memmap
 
 from . import parallel, pictures, tokenizer, vae, wording
-from .common import device, halved, load, work
+from .common import device, halved, work
 from .diffusion_nets import LATENT_CHANNELS, LATENT_SIDE, TOKENS
 
 BATCH = 16

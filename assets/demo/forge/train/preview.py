@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from . import sampling, tokenizer, vae
+from . import denoiser, sampling, tokenizer, vae
 from .common import work
 from .diffusion_nets import LATENT_CHANNELS, LATENT_SIDE
 
@@ -33,9 +33,7 @@ COLUMNS = 4
 @torch.no_grad()
 def pictures(captions, sampler="dpm", scale=4.0, steps=20, seed=1):
     """One picture [h, w, 3] of bytes for each caption."""
-    from . import unet
-
-    nets, saved = unet.trained()
+    nets, saved = denoiser.trained()
     factor = saved["facts"]["scaling_factor"]
     decoder, _, _ = vae.trained(factor)
     make = tokenizer.opened()

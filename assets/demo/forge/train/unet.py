@@ -28,7 +28,7 @@ from .common import (
     snapshot,
     work,
 )
-from .diffusion_nets import text_encoder, unet
+from .denoiser import Denoiser, checkpoint
 from .muon import Both
 
 RATE, DECAY, WARM = 6e-4, 0.999, 200
@@ -42,22 +42,6 @@ OFFSET = 0.05
 SHEET_EVERY = 1000
 # After so many steps it looks for latents that have come since.
 REFRESH_EVERY = 200
-
-
-def checkpoint():
-    return work("diffusion", "unet.pt")
-
-
-class Nets(torch.nn.Module):
-    """Both networks that are trained here, as one."""
-
-    def __init__(self, vocabulary):
-        super().__init__()
-        self.text, self.unet = text_encoder(vocabulary), unet()
-
-    def words(self, tokens):
-        """Tokens [n, 77] to what the UNet attends to."""
-        return self.text(tokens).last_hidden_state
 
 
 class Samples:
@@ -127,7 +111,7 @@ def losses(nets, batch, kept):
 
 def train(team, asked):
     prepare(asked.threads)
-    nets = Nets(len(tokenizer.opened())).to(device()).train()
+    nets = Denoiser(len(tokenizer.opened())).to(device()).train()
     optimiser = optimiser_of(nets, team)
     ema, is_over = Ema(nets, DECAY), False
     saved = None if asked.fresh else load(checkpoint())
@@ -163,16 +147,6 @@ def train(team, asked):
             save(checkpoint(), now | {"planned": planned, "facts": latents.facts()})
         if is_for_sheet:
             preview.draw(work("diffusion", "sheets", f"{step:06}.png"))
-
-
-def trained():
-    """Text encoder and UNet with the averaged weights."""
-    saved = load(checkpoint())
-    if saved is None:
-        raise SystemExit("first run python -m forge.train.unet")
-    nets = Nets(len(tokenizer.opened()))
-    nets.load_state_dict(saved["ema"]["state"])
-    return nets.eval(), saved
 
 
 def main():
