@@ -69,6 +69,32 @@ fn a_client_that_reads_slowly_gets_all_of_its_answer() {
 }
 
 #[test]
+fn an_answer_before_the_end_of_the_body_says_that_the_connection_ends() {
+    let photog = Photog::start(QUEUE, &[]);
+    let closes = |path: &str, body: &[u8], sent: &[u8]| {
+        let mut stream = photog.connect();
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), sent].concat()).unwrap();
+        let head = read_head(&mut stream).to_lowercase();
+        (
+            head[9..12].to_owned(),
+            head.contains("\r\nconnection: close\r\n"),
+        )
+    };
+    // Refused before the body is read, so that nothing can follow on this connection.
+    assert_eq!(
+        closes("/api/predict/none", b"hello", b""),
+        ("404".into(), true)
+    );
+    // Read to its end, or without a body: the next request may follow.
+    let put = "/api/predict/queue_try";
+    assert_eq!(closes(put, b"hello", b"hello"), ("200".into(), false));
+    assert_eq!(closes("/api/predict/none", b"", b""), ("404".into(), false));
+}
+
+#[test]
 fn probes_are_answered_above_the_limit_of_connections_and_others_refused() {
     let photog = Photog::start(QUEUE, &[ONE_CONNECTION]);
     let holder = photog.send("GET", "/api/events", &[], b"");

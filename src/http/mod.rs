@@ -3,7 +3,7 @@
 //! - [`server`]: connections, their limits and the way they end;
 //! - [`state`]: what every handler may use;
 //! - [`auth`]: tokens; [`error`]: the one mapping from errors to statuses;
-//! - [`patience`]: how long a client may keep this side waiting;
+//! - [`patience`]: how long a client may keep this side waiting; [`unread`]: what it sent in vain;
 //! - [`body`], [`params`]: bodies and query strings of hostile clients;
 //! - [`sd_models`], [`sd_options`]: what the WebUI's routes ask of networks, and its options;
 //! - [`wire`]: protobuf and JSON of the queue protocol;
@@ -21,6 +21,7 @@ mod sd_models;
 mod sd_options;
 mod server;
 mod state;
+mod unread;
 pub mod wire;
 
 pub use routes::openapi::document as openapi_document;

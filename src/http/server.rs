@@ -3,9 +3,9 @@
 //! Connections above the limit are not left waiting: they get `/healthz` or a refusal, so that a
 //! crowd does not make the program look dead.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::extract::Request;
+use axum::http::Request;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -23,6 +23,7 @@ use super::{
     patience::{Flushes, PatientStream},
     routes,
     state::{App, until},
+    unread::Observed,
 };
 
 /// Largest request head in bytes: the query string's limit and room for headers.
@@ -149,12 +150,17 @@ impl Kind {
         }
         let flushes = Flushes::default();
         let stream = PatientStream::new(stream, self.stall_max, flushes.clone());
-        let service = self
-            .router
-            .map_request(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(flushes.clone());
-                request
-            });
+        let router = self.router;
+        let service = tower::service_fn(move |request: Request<Incoming>| {
+            let (mut request, ending) = Observed::of(request);
+            request.extensions_mut().insert(flushes.clone());
+            let answering = router.clone().oneshot(request);
+            async move {
+                let mut answer = answering.await?;
+                ending.announce(&mut answer);
+                Ok::<_, Infallible>(answer)
+            }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
