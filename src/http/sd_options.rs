@@ -79,13 +79,26 @@ impl OptionStore {
 
     /// All options with the values in effect.
     pub(super) fn all(&self, models: &dyn SdModels) -> Options {
+        self.with_checkpoint(|set| {
+            chosen(set, models).or_else(|| models.checkpoints().into_iter().next())
+        })
+    }
+
+    /// The options that a task takes along. Where nobody has chosen a checkpoint, the task does not
+    /// name one either: it is made with the one that is first when its turn comes.
+    pub(super) fn of_task(&self, models: &dyn SdModels) -> Options {
+        self.with_checkpoint(|set| chosen(set, models))
+    }
+
+    /// All options; which checkpoint they name follows from those that were set.
+    fn with_checkpoint(&self, named: impl FnOnce(&Options) -> Option<SdModel>) -> Options {
         let set = self
             .set
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let mut all = defaults();
-        let model = chosen(&set, models).or_else(|| models.checkpoints().into_iter().next());
+        let model = named(&set);
         all.extend(set);
         let (title, hash) = match model {
             Some(SdModel { title, sha256, .. }) => (Some(title), sha256.unwrap_or_default()),
@@ -93,18 +106,6 @@ impl OptionStore {
         };
         all.insert(CHECKPOINT.to_owned(), json!(title));
         all.insert(CHECKPOINT_HASH.to_owned(), json!(hash));
-        all
-    }
-
-    /// The options that a task takes along. Where nobody has chosen a checkpoint, the task does not
-    /// name one either: it is made with the one that is first when its turn comes.
-    pub(super) fn of_task(&self, models: &dyn SdModels) -> Options {
-        let mut all = self.all(models);
-        let set = self.set.lock().unwrap_or_else(PoisonError::into_inner);
-        if chosen(&set, models).is_none() {
-            all.insert(CHECKPOINT.to_owned(), Value::Null);
-            all.insert(CHECKPOINT_HASH.to_owned(), json!(""));
-        }
         all
     }
 
