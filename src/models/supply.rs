@@ -122,6 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_is_not_searched_is_not_taken_for_empty() {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let checkpoints = home.path().join(Role::Checkpoint.folder());
+        fs::create_dir_all(&checkpoints).unwrap();
+        let supply = Supply::new(home.path(), PackRule::WhileEmpty(Pack::Demo));
+        assert_eq!(supply.pack(), Some(Pack::Demo));
+        std::os::unix::fs::symlink(elsewhere.path(), checkpoints.join("mine")).unwrap();
+        assert_eq!(supply.pack(), None);
+    }
+
+    #[test]
     fn the_other_rules_look_at_no_folder() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(Supply::from(home.path()).pack(), None);
