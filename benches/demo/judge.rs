@@ -1,7 +1,7 @@
 //! Tells hair, glasses and background of a picture with a network that was trained for this alone
 //! (`forge.measure.judge`), and counts how often that is what the caption says.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result, ensure};
 use photog::{
@@ -29,17 +29,10 @@ pub struct Looks {
     background: String,
 }
 
-#[derive(Deserialize)]
-struct Words {
-    hair: Vec<String>,
-    glasses: Vec<String>,
-    background: Vec<String>,
-}
-
 /// The network, and the words of its outputs.
 pub struct Judge {
     model: OnnxModel,
-    words: Words,
+    words: BTreeMap<String, Vec<String>>,
 }
 
 impl Judge {
@@ -65,33 +58,22 @@ impl Judge {
             data,
         };
         let outputs = self.model.run(vec![input])?;
-        let Words {
-            hair,
-            glasses,
-            background,
-        } = &self.words;
-        let mut answers = Vec::new();
-        for (name, words) in [
-            ("hair", hair),
-            ("glasses", glasses),
-            ("background", background),
-        ] {
-            let number = self
-                .model
-                .outputs()
-                .iter()
-                .position(|port| port.name == name);
-            let output = number.and_then(|number| outputs.get(number));
-            answers.push(largest(
-                &output.context("the judge lacks an output")?.data,
-                words,
-            )?);
-        }
-        let [hair, glasses, background] = answers.try_into().ok().context("three answers")?;
+        let named: BTreeMap<_, _> = self
+            .model
+            .outputs()
+            .iter()
+            .map(|port| port.name.as_str())
+            .zip(&outputs)
+            .collect();
+        let answer = |name: &str| {
+            let output = named.get(name).context("the judge lacks an output")?;
+            let words = self.words.get(name).context("judge.json lacks words")?;
+            largest(&output.data, words)
+        };
         Ok(Looks {
-            hair,
-            glasses,
-            background,
+            hair: answer("hair")?,
+            glasses: answer("glasses")?,
+            background: answer("background")?,
         })
     }
 }
