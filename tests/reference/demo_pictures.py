@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from diffusion_fixture import FIXTURES, Fixture, Noise, picture_bytes, plain_attention, settle
+from diffusion_fixture import FIXTURES, Fixture, picture_bytes, plain_attention, sampled, settle
 
 PACK = Path(__file__).resolve().parents[2] / "assets" / "demo" / "pack"
 BASE = {"sampler_name": "DDIM", "batch_size": 1, "width": 256, "height": 256, "steps": 20}
@@ -47,16 +47,8 @@ def main():
     plain_attention(pipe.vae)
     fixture = Fixture("demo.safetensors")
     for request in REQUESTS:
-        latent = pipe(
-            request["prompt"],
-            negative_prompt=request["negative_prompt"],
-            width=request["width"],
-            height=request["height"],
-            num_inference_steps=request["steps"],
-            guidance_scale=request["cfg_scale"],
-            latents=Noise(request).draw(),
-            output_type="latent",
-        ).images
+        given = {field: request[field] for field in ("prompt", "negative_prompt")}
+        latent = sampled(pipe, request, **given)
         decoded = pipe.vae.decode(latent / pipe.vae.config.scaling_factor).sample
         fixture.add(f"{request['name']}.latent", latent)
         fixture.add(f"{request['name']}.picture", picture_bytes(decoded), np.uint8)

@@ -194,6 +194,19 @@ class Noise:
         return torch.stack([stream.normal(*self.shape) for stream in self.streams])
 
 
+def sampled(pipe, request, **given):
+    """The latents that a pipeline of diffusers makes of a request, from the WebUI's noise."""
+    return pipe(
+        **given,
+        width=request["width"],
+        height=request["height"],
+        num_inference_steps=request["steps"],
+        guidance_scale=request["cfg_scale"],
+        latents=Noise(request).draw(),
+        output_type="latent",
+    ).images
+
+
 def picture_bytes(decoded):
     """Decoded values from -1 to 1 as bytes, a row of pixels after the other."""
     unit = ((decoded + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).numpy()

@@ -45,6 +45,7 @@ from diffusion_fixture import (
     load,
     picture_bytes,
     plain_attention,
+    sampled,
     scheduler_config,
     settle,
     tokenizer,
@@ -172,15 +173,7 @@ class Runs:
         if control is not None:
             given["image"] = torch.from_numpy(control).permute(2, 0, 1)[None].float() / 255
             given["controlnet_conditioning_scale"] = request["control_weight"]
-        return pipe(
-            **given,
-            width=request["width"],
-            height=request["height"],
-            num_inference_steps=request["steps"],
-            guidance_scale=request["cfg_scale"],
-            latents=Noise(request).draw(),
-            output_type="latent",
-        ).images
+        return sampled(pipe, request, **given)
 
     def inverted(self, prompt, file, word):
         """The encoded prompt with the vectors of a textual inversion in the place of its word."""
