@@ -44,7 +44,8 @@ def unpack(pack):
     nets = denoiser.Denoiser(len(tokenizer.opened()))
     nets.unet.load_state_dict(UNet2DConditionModel.from_pretrained(pack / "unet").float().state_dict())
     nets.text.load_state_dict(CLIPTextModel.from_pretrained(pack / "text_encoder").float().state_dict())
-    save(denoiser.checkpoint(), checkpoint(nets, unet.optimiser_of(nets, Team()), unet.DECAY, 0) | {"planned": 0, "facts": facts})
+    begun = checkpoint(nets, unet.optimiser_of(nets, Team()), unet.DECAY, 0)
+    save(denoiser.checkpoint(), begun | {"planned": 0, "facts": facts})
 
 
 def main():

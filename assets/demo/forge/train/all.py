@@ -10,7 +10,7 @@ import argparse
 import subprocess
 import sys
 
-from . import pictures, tokenizer, vae
+from . import pictures, tokenizer, unet, vae
 from .common import work
 
 
@@ -39,7 +39,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--vae-steps", type=int, default=vae.STEPS)
-    parser.add_argument("--unet-steps", type=int, default=3600)
+    parser.add_argument("--unet-steps", type=int, default=unet.STEPS)
     parser.add_argument("--no-pack", action="store_true")
     asked = parser.parse_args()
     print(f"work folder: {work()}", flush=True)

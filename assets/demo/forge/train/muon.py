@@ -2,7 +2,8 @@
 AdamW for all others. Networks learn from far fewer pictures with it.
 
 Formulas: Jordan and others, "Muon: an optimizer for hidden layers in neural networks" (2024); the size of
-the steps: Liu and others, "Muon is scalable for LLM training" (2025), so that AdamW's learning rates fit.
+the steps: Liu and others, "Muon is scalable for LLM training" (2025), so that AdamW's learning rates fit,
+but for their factor of 0.2, which is `MOVE` here.
 """
 
 import torch
@@ -38,7 +39,6 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
             for weight, direction in zip(weights, self.directions(weights), strict=True):
-                # Each number moves by about the rate, as with AdamW at the beginning.
                 rate = group["lr"] * MOVE * max(direction.shape) ** 0.5
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.sub_(direction.view_as(weight), alpha=rate)

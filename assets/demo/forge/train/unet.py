@@ -31,7 +31,7 @@ from .common import (
 from .denoiser import Denoiser, checkpoint
 from .muon import Both
 
-RATE, DECAY, WARM = 6e-4, 0.999, 200
+RATE, DECAY, WARM, STEPS = 6e-4, 0.999, 200, 3600
 # The rate at the end of the training, and where a continued one begins, as parts of the highest.
 LAST, AGAIN = 0.03, 0.35
 NOTHING_ASKED = 0.10
@@ -150,9 +150,14 @@ def train(team, asked):
 
 
 def main():
-    parser = arguments(__doc__.splitlines()[0], steps=3600, batch=32)
+    parser = arguments(__doc__.splitlines()[0], steps=STEPS, batch=32)
     parser.add_argument(
-        "--continue", dest="more", type=int, default=0, metavar="STEPS", help="train so many steps beyond the planned end, all in all"
+        "--continue",
+        dest="more",
+        type=int,
+        default=0,
+        metavar="STEPS",
+        help="train so many steps beyond the planned end, all in all",
     )
     parser.add_argument("--processes", type=int, default=2, help="share each batch")
     asked = parser.parse_args()

@@ -167,11 +167,12 @@ def trained(scaling_factor=1.0, polished=True):
         raise SystemExit("first run python -m forge.train.vae")
     net = autoencoder(scaling_factor)
     state = saved["ema"]["state"]
+    encoder = identity(state)
     more = load(work("diffusion", "decoder.pt")) if polished else None
-    if more and more["encoder"] == identity(state):
+    if more and more["encoder"] == encoder:
         state = state | more["ema"]["state"]
     net.load_state_dict(state)
-    return net.eval(), saved["step"] / saved["steps"], identity(state)
+    return net.eval(), saved["step"] / saved["steps"], encoder
 
 
 @torch.no_grad()
