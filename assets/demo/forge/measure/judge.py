@@ -156,7 +156,7 @@ def main():
         net.train()
         x, wanted = batch(rng, pixels, labels, options.batch)
         common.set_rate(optimiser, 2e-3 * common.cosine_rate(progress.step, options.steps))
-        with torch.autocast("cpu", torch.bfloat16):
+        with common.halved():
             answers = net(x)
         loss = sum(functional.cross_entropy(logits, wanted[:, head]) for head, logits in enumerate(answers))
         optimiser.zero_grad(set_to_none=True)

@@ -1,6 +1,6 @@
 """Brings pictures and captions into the form that the UNet is trained on: latents (mean and spread, as
-the trained autoencoder sees them) of each picture and of its mirror image, and the tokens of some
-captions of both.
+the trained autoencoder sees them) of each picture and of its mirror image, the tokens of some
+captions of both, and where the heads are.
 
 All pictures come first, then all mirror images, so that the UNet can begin before the second half is
 there. A row that is done is never made again, so a killed run goes on; when the autoencoder has been
@@ -24,11 +24,16 @@ BATCH = 16
 ROWS_OF_SCALE = 256
 # Texts that stand for "nothing asked".
 EMPTY_TEXTS = 512
+# People of a picture at most.
+HEADS = 2
 SHAPES = {
     "mean": (np.float16, (2, LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE)),
     "spread": (np.float16, (2, LATENT_CHANNELS, LATENT_SIDE, LATENT_SIDE)),
     "done": (np.uint8, (2,)),
     "tokens": (np.uint16, (2, pictures.CAPTIONS, TOKENS)),
+    # Middle of a head from the left and from the top, and half its height, in parts of the side; 0 where
+    # there is none.
+    "heads": (np.float32, (2, HEADS, 3)),
 }
 
 
@@ -112,15 +117,27 @@ def write_tokens():
     place("tokens.done").write_text(tokenizer.identity())
 
 
+def write_heads():
+    """Notes where the heads of all pictures and mirror images are."""
+    heads = opened("heads", "r+")
+    for row in range(len(heads)):
+        for index, one in enumerate(pictures.drawn_scene("train", row).sitters):
+            heads[row, :, index] = (one.x, one.y, one.size), (1 - one.x, one.y, one.size)
+    heads.flush()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--sides", type=int, choices=(1, 2), default=2, help="1 leaves the mirror images out")
-    parser.add_argument("--tokens", action="store_true", help="captions only")
+    parser.add_argument("--tokens", action="store_true", help="captions and heads only")
     asked = parser.parse_args()
     if not place("tokens.done").exists() or place("tokens.done").read_text() != tokenizer.identity():
         write_tokens()
         print("captions are encoded", flush=True)
+    if not place("heads.done").exists():
+        write_heads()
+        place("heads.done").touch()
     if asked.tokens:
         return
     _, _, encoder = vae.trained()

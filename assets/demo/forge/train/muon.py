@@ -8,6 +8,8 @@ but for their factor of 0.2, which is `MOVE` here.
 
 import torch
 
+from .common import is_quick_in_halves
+
 # Of a polynomial that brings all singular values near 1 within a few steps.
 A, B, C, ROUNDS = 3.4445, -4.7750, 2.0315, 5
 MOMENTUM = 0.95
@@ -18,7 +20,8 @@ MOVE = 0.7
 def orthogonal(matrix):
     """About U V' of a matrix U S V'."""
     is_tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if is_tall else matrix).bfloat16()
+    x = matrix.T if is_tall else matrix
+    x = x.bfloat16() if is_quick_in_halves() else x
     x = x / (x.norm() + 1e-7)
     for _ in range(ROUNDS):
         square = x @ x.T

@@ -10,6 +10,7 @@ chooses.
 import multiprocessing
 import os
 import socket
+import threading
 
 import torch
 from torch import distributed
@@ -63,7 +64,7 @@ def start(work, size, *arguments):
     function of a module."""
     os.environ.update(KEEP_MEMORY)
     context = multiprocessing.get_context("spawn")
-    jobs = [context.Process(target=work, args=(rank, size, *arguments)) for rank in range(size)]
+    jobs = [context.Process(target=attended, args=(work, rank, size, *arguments)) for rank in range(size)]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -72,6 +73,17 @@ def start(work, size, *arguments):
             for other in jobs:
                 other.terminate()
             raise SystemExit("one of the processes failed; run it again to go on")
+
+
+def attended(work, *arguments):
+    """Calls `work(*arguments)` in a process that ends when its parent does, killed or not."""
+
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    work(*arguments)
 
 
 def train(work, size, *arguments):
