@@ -68,6 +68,31 @@ fn list_shows_every_network_and_how_to_get_one() {
 }
 
 #[test]
+fn list_says_what_of_the_folders_is_not_used() {
+    let home = Home::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let checkpoints = home.data().join("webui/models/Stable-diffusion");
+    fs::create_dir_all(&checkpoints).unwrap();
+    fs::write(checkpoints.join("old.ckpt"), b"not looked at").unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), checkpoints.join("mine")).unwrap();
+    let reasons = [
+        "webui/models/Stable-diffusion/old.ckpt: it is a pickle",
+        "webui/models/Stable-diffusion: `mine` was not searched: links to folders are not followed",
+    ];
+
+    let list = home.run(&["models", "list", "--json"]).json();
+    let told = list["not_used"].as_array().unwrap();
+    assert_eq!(told.len(), reasons.len(), "{told:?}");
+    let text = home.run(&["models", "list"]).stdout;
+    for (told, reason) in told.iter().zip(reasons) {
+        assert!(told.as_str().unwrap().starts_with(reason), "{told}");
+        assert!(text.contains(&format!("Not used: {reason}")), "{text}");
+    }
+    // Neither is taken for an empty folder, which built-in networks would stand in for.
+    assert!(!text.contains("holds no models"), "{text}");
+}
+
+#[test]
 fn a_broken_list_is_refused_with_the_entry_and_the_field() {
     let home = home_with(&entry("mine", &[("lisense", "MIT")]));
     for action in ["list", "verify", "pull"] {

@@ -10,12 +10,12 @@ use crate::{
     config::PackChoice,
     models::{
         catalog::{Entry, Role},
-        supply,
+        library, supply,
     },
 };
 
-/// Most foreign files that are named.
-const FOREIGN_MAX: usize = 100;
+/// Most files that are named of those that are not used.
+const NAMED_MAX: usize = 100;
 
 pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
     let used_for = |role| stock.catalog.present(role, &stock.root, stock.pack());
@@ -30,6 +30,7 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
         .filter(|role| used_for(*role).is_none())
         .collect();
     let foreign = foreign(stock);
+    let not_used = library::not_used(&stock.root);
     if as_json {
         let models: Vec<Value> = stock
             .catalog
@@ -46,6 +47,7 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
             "models": models,
             "missing": missing,
             "other_files": foreign,
+            "not_used": not_used,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -107,6 +109,9 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
             foreign.join(", ")
         ));
     }
+    for text in not_used.iter().take(NAMED_MAX) {
+        say(format!("Not used: {text}."));
+    }
     out::bytes(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -167,7 +172,7 @@ fn foreign(stock: &Stock) -> Vec<String> {
         })
         // Terminals obey control characters.
         .map(|name| name.chars().filter(|sign| !sign.is_control()).collect())
-        .take(FOREIGN_MAX)
+        .take(NAMED_MAX)
         .collect();
     names.sort();
     names

@@ -52,6 +52,26 @@ pub fn has_any(data_folder: &Path, kind: Kind) -> bool {
     !listing.files.is_empty() || !listing.refused.is_empty() || !listing.notes.is_empty()
 }
 
+/// What the folders of models hold that no request can name, each with the reason: files that are not
+/// read, and folders that were not searched. Opens none of them.
+pub fn not_used(data_folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for kind in Kind::ALL {
+        let listing = scan::scan(data_folder, kind);
+        let refused = listing.refused.iter().map(|file| {
+            let path = file.path.strip_prefix(data_folder).unwrap_or(&file.path);
+            format!("{}: {}", path.display(), file.hint)
+        });
+        for text in refused.chain(listing.notes) {
+            // VAEs may lie beside checkpoints, so that folder is looked through twice.
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+    }
+    texts
+}
+
 /// The models of a kind, by their names, capitals or not. Opens none of them.
 pub fn listed(supply: &Supply, kind: Kind) -> Vec<Listed> {
     scan_of(supply, kind).files

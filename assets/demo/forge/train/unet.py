@@ -1,9 +1,10 @@
 """Trains the UNet of the demo checkpoint and, with it, the text encoder, on cached latents.
 
-Each step takes random pictures or mirror images, one of their captions (one in ten says nothing, which
-is what guidance needs), a random amount of noise, and asks for that noise. Its error counts less
-where there is little noise (min-SNR) and more in the middle of a head, where eyes and mouth are small and
-a wrong one is seen first. Averaged weights are what is used afterwards.
+Each step takes random pictures or mirror images, near heads more often than small ones, one of their captions
+(one in ten says nothing, which is what guidance needs), a random amount of noise, middling ones more often,
+and asks for that noise. Its error counts less where there is little noise (min-SNR) and more in the middle
+of a head, where eyes and mouth are small and a wrong one is seen first. Averaged weights are what is
+used afterwards.
 
 `python -m forge.train.unet` trains `--steps` steps; `--continue STEPS` goes on so far beyond them with a lower rate
 that falls again. The checkpoint is kept every few minutes; a contact sheet is drawn now and then.
@@ -44,10 +45,11 @@ FACE, AROUND = 4.0, 0.45
 # highest noise of this schedule a trace of the picture's mean is left, which sampling does not give.
 OFFSET = 0.05
 SHEET_EVERY = 500
-# How much more often large heads of people who are alone are shown than small ones: e to so many heads of the
-# picture's height. A portrait is near, and near eyes are easier to learn.
+# A picture of one person is shown in proportion to e to so many times half the head's height (in parts of the
+# picture's): a portrait is near, and near eyes are easier to learn.
 NEAR = 20.0
-# Amounts of noise in the middle of the schedule decide where eyes and mouths are; how much more often they are asked.
+# Noise of the middle of the schedule decides where eyes and mouths are. There it is asked 1 / (1 - MIDDLE) times as
+# often as evenly, at the ends 1 / (1 + MIDDLE) times.
 MIDDLE = 0.5
 # After so many steps it looks for latents that have come since.
 REFRESH_EVERY = 200
