@@ -34,7 +34,7 @@ from .denoiser import Denoiser, checkpoint
 from .diffusion_nets import LATENT_SIDE
 from .muon import Both
 
-RATE, DECAY, WARM, STEPS = 6e-4, 0.998, 200, 3600
+RATE, DECAY, WARM, STEPS = 6e-4, 0.998, 200, 5800
 # The rate at the end of the training, and where a continued one begins, as parts of the highest.
 LAST, AGAIN = 0.03, 0.5
 NOTHING_ASKED = 0.10
