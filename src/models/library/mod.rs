@@ -22,7 +22,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use std::{any::Any, fmt, path::Path, sync::Arc};
+use std::{any::Any, collections::BTreeSet, fmt, path::Path, sync::Arc};
 
 pub use crate::models::diffusion::Vectors;
 pub use find::{FindError, Found};
@@ -54,20 +54,16 @@ pub fn has_any(data_folder: &Path, kind: Kind) -> bool {
 
 /// What the folders of models hold that no request can name, each with the reason: files that are not
 /// read, and folders that were not searched. Opens none of them.
-pub fn not_used(data_folder: &Path) -> Vec<String> {
-    let mut texts = Vec::new();
+pub fn not_used(data_folder: &Path) -> BTreeSet<String> {
+    // VAEs may lie beside checkpoints, so that folder is looked through twice.
+    let mut texts = BTreeSet::new();
     for kind in Kind::ALL {
         let listing = scan::scan(data_folder, kind);
-        let refused = listing.refused.iter().map(|file| {
+        texts.extend(listing.refused.iter().map(|file| {
             let path = file.path.strip_prefix(data_folder).unwrap_or(&file.path);
             format!("{}: {}", path.display(), file.hint)
-        });
-        for text in refused.chain(listing.notes) {
-            // VAEs may lie beside checkpoints, so that folder is looked through twice.
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
+        }));
+        texts.extend(listing.notes);
     }
     texts
 }
