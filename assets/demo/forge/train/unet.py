@@ -44,13 +44,13 @@ FACE, AROUND = 4.0, 0.45
 # Noise of the whole latent at once, so that the UNet does not trust in the mean of what it gets: at the
 # highest noise of this schedule a trace of the picture's mean is left, which sampling does not give.
 OFFSET = 0.05
-SHEET_EVERY = 500
 # A picture of one person is shown in proportion to e to so many times half the head's height (in parts of the
 # picture's): a portrait is near, and near eyes are easier to learn.
 NEAR = 20.0
 # Noise of the middle of the schedule decides where eyes and mouths are. There it is asked 1 / (1 - MIDDLE) times as
 # often as evenly, at the ends 1 / (1 + MIDDLE) times.
 MIDDLE = 0.5
+SHEET_EVERY = 500
 # After so many steps it looks for latents that have come since.
 REFRESH_EVERY = 200
 
@@ -97,7 +97,7 @@ def importance(heads):
     """What an error counts at each place of latents [n, 1, side, side], 1 in the mean; for heads [n, count, 3]."""
     x, y, size = (part[..., None, None] for part in heads.unbind(-1))
     at = (torch.arange(LATENT_SIDE, device=heads.device) + 0.5) / LATENT_SIDE
-    far = ((at - x) ** 2 + (at[:, None] - y) ** 2) / (AROUND * size).clamp(min=1e-3) ** 2
+    far = ((at - x) ** 2 + (at[:, None] - y) ** 2) / (AROUND * size) ** 2
     counts = 1 + FACE * torch.exp(-far / 2).where(size > 0, 0).amax(1, keepdim=True)
     return counts / counts.mean((2, 3), keepdim=True)
 
