@@ -1,4 +1,5 @@
-//! From the bytes of a file to upright 8-bit RGB pixels, and from there to other sizes and places.
+//! From the bytes of a file to upright 8-bit RGB pixels, from there to other sizes and places, and
+//! into files again.
 //!
 //! Reads JPEG and PNG, told apart by content and never by name. The size is read from the header
 //! and held against [`Limits`] before a pixel is allocated; a cut or damaged file is an error and
@@ -14,6 +15,7 @@ pub mod exif_comment;
 pub mod fill;
 pub mod fit;
 mod format;
+mod jpeg;
 mod layout;
 pub mod mask;
 pub mod png_text;
@@ -35,9 +37,10 @@ use image::{
     metadata::Orientation,
 };
 pub use image::{GrayImage, RgbImage};
+pub use jpeg::write_jpeg;
 use layout::Layout;
 pub use resize::{Kernel, Window, resize, resize_part};
-pub use warp::{Similarity, warp};
+pub use warp::{Similarity, mirror, warp};
 
 /// Most bytes that the PNG decoder may keep beside the pixels: rows, texts, profiles.
 const PNG_SIDE_BYTES_MAX: u64 = 64 << 20;

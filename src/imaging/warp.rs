@@ -93,6 +93,11 @@ fn sample(source: &RgbImage, [x, y]: [f64; 2]) -> Rgb<u8> {
     Rgb(sums.map(|sum| (sum + 0.5) as u8))
 }
 
+/// The picture as a mirror shows it: left is right.
+pub fn mirror(picture: &RgbImage) -> RgbImage {
+    image::imageops::flip_horizontal(picture)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -24,6 +24,7 @@ pub mod selfcheck;
 pub mod shelf;
 pub mod supply;
 pub mod taesd;
+pub mod training;
 pub mod unet;
 pub mod vae;
 pub mod weights;

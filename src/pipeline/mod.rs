@@ -4,6 +4,7 @@
 //! does not know queues, HTTP, or which slot it runs in.
 
 mod check;
+mod configure;
 mod echo;
 mod extras;
 pub mod generate;

@@ -12,6 +12,9 @@ const TASK_TYPE_TAG: &str = "taskType";
 /// Longest text taken as a request id, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 1024;
 
+/// Most photos in one request.
+const IMAGES_MAX: usize = 100;
+
 /// The caller's own id, returned with the JSON type that it came with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -59,6 +62,27 @@ pub(super) fn configure(members: &mut Members) -> Result<Members, Failure> {
         Some(Value::Object(options)) => Ok(options),
         Some(_) => Err(invalid("`configure` has to be an object")),
     }
+}
+
+/// The addresses of photos, 1 to 100 of them.
+pub(super) fn images(members: &mut Members) -> Result<Vec<String>, Failure> {
+    let Some(Value::Array(images)) = members.remove("images") else {
+        return Err(invalid(
+            "`images` is missing or no array; give the addresses of the photos as an array of \
+             texts",
+        ));
+    };
+    if images.is_empty() || images.len() > IMAGES_MAX {
+        return Err(invalid(format!(
+            "`images` has {} elements; give 1 to {IMAGES_MAX}",
+            images.len()
+        )));
+    }
+    let text = |(at, image)| match image {
+        Value::String(address) => Ok(address),
+        _ => Err(invalid(format!("`images[{at}]` has to be a text"))),
+    };
+    images.into_iter().enumerate().map(text).collect()
 }
 
 /// A failure that blames a member of the request.

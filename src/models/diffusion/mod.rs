@@ -24,6 +24,7 @@ mod preview;
 mod sampler;
 mod setting;
 mod studio;
+mod teacher;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -37,3 +38,4 @@ pub use lora::LoraUse;
 pub use painter::Painter;
 pub use preview::Previewer;
 pub use setting::Setting;
+pub use teacher::{Lesson, Trainer};

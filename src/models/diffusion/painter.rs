@@ -19,7 +19,7 @@ use crate::models::weights::{
 /// A checkpoint, ready to make pictures. Threads may share it; clones share its weights.
 #[derive(Clone)]
 pub struct Painter {
-    studio: OnDevice,
+    pub(super) studio: OnDevice,
     tokenizer: Arc<Tokenizer>,
     schedule: Arc<Schedule>,
     prediction: Prediction,
@@ -30,7 +30,7 @@ pub struct Painter {
 }
 
 #[derive(Clone)]
-enum OnDevice {
+pub(super) enum OnDevice {
     Cpu(Box<Studio<Flex>>),
     General(Box<Studio<Dispatch>>),
 }

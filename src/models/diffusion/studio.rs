@@ -152,6 +152,26 @@ impl<B: Home> Studio<B> {
         &self.files
     }
 
+    /// The name of its device.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where UNet and text encoder run.
+    pub(super) fn place(&self) -> &Place<B> {
+        &self.place
+    }
+
+    /// Where the autoencoder runs.
+    pub(super) fn picture_place(&self) -> &Place<B> {
+        &self.picture_place
+    }
+
+    /// Pictures to latents.
+    pub(super) fn encoder(&self) -> &Encoder<B> {
+        &self.encoder
+    }
+
     /// See [`super::Painter::encode_text`].
     pub(super) fn encode_text(
         &self,

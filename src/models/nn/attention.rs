@@ -21,7 +21,7 @@ const FUSED_QUERIES: usize = 128;
 const FUSED_HEAD: usize = 16;
 
 /// Most scores that are in memory at a time when they are made explicitly: 256 MiB of 32-bit floats.
-const MAX_SCORES: usize = 64 << 20;
+pub const MAX_SCORES: usize = 64 << 20;
 
 /// See [`super::Kernels::attend`].
 pub fn general<B: Backend>(
@@ -42,7 +42,7 @@ pub fn general<B: Backend>(
 }
 
 /// `[b, s, heads * d]` to `[b, heads, s, d]`.
-fn split<B: Backend>(tokens: Tokens<B>, heads: usize) -> Tensor<B, 4> {
+pub fn split<B: Backend>(tokens: Tokens<B>, heads: usize) -> Tensor<B, 4> {
     let [batch, length, channels] = tokens.dims();
     tokens
         .reshape([batch, length, heads, channels / heads])
@@ -50,7 +50,7 @@ fn split<B: Backend>(tokens: Tokens<B>, heads: usize) -> Tensor<B, 4> {
 }
 
 /// `[b, heads, s, d]` to `[b, s, heads * d]`.
-fn join<B: Backend>(output: Tensor<B, 4>) -> Tokens<B> {
+pub fn join<B: Backend>(output: Tensor<B, 4>) -> Tokens<B> {
     let [batch, heads, length, head] = output.dims();
     output
         .swap_dims(1, 2)
@@ -110,7 +110,7 @@ fn explicit<B: Backend>(
 }
 
 /// Takes away what lies after each query, of which the first is number `first`.
-fn mask_later<B: Backend>(scores: Tensor<B, 4>, first: usize) -> Tensor<B, 4> {
+pub fn mask_later<B: Backend>(scores: Tensor<B, 4>, first: usize) -> Tensor<B, 4> {
     let [_, _, queries, keys] = scores.dims();
     let later: Tensor<B, 2, Bool> =
         Tensor::tril_mask([queries, keys], first as i64, &scores.device());

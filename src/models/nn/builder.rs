@@ -120,6 +120,14 @@ impl<B: Kernels> Layers<B> {
         })
     }
 
+    /// The linear layers, by their names.
+    pub fn linear(&self) -> impl Iterator<Item = (&str, &Linear<B>)> {
+        self.by_name.iter().filter_map(|(path, layer)| match layer {
+            Layer::Linear(linear) => Some((path.as_str(), linear)),
+            _ => None,
+        })
+    }
+
     /// Names and weights' sizes of all linear layers and convolutions.
     pub fn shapes(&self) -> &BTreeMap<String, Vec<usize>> {
         &self.shapes

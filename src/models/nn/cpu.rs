@@ -5,7 +5,8 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{TensorData, TensorPrimitive};
 
-use super::{Kernels, Maps, Norm, Tokens, Window};
+use super::plain_back::{self, PlainBackFilter};
+use super::{BackKernels, Kernels, Maps, Norm, Tokens, Window};
 use crate::models::cpu::{self, Shape, Sizes};
 
 /// A tensor whose numbers lie in order.
@@ -193,5 +194,22 @@ impl Kernels for Flex {
         let (first, second) = (first.numbers(), second.numbers());
         cpu::concat_channels(first, second, [left, right], &mut out);
         tensor(out, sizes)
+    }
+}
+
+impl BackKernels for Flex {
+    type BackFilter = PlainBackFilter<Self>;
+
+    fn back_filter(weight: Tensor<Self, 4>, window: Window) -> Self::BackFilter {
+        plain_back::back_filter(weight, window)
+    }
+
+    fn apply_back_filter(
+        filter: &Self::BackFilter,
+        gradient: Maps<Self>,
+        height: usize,
+        width: usize,
+    ) -> Maps<Self> {
+        plain_back::conv(filter, gradient, height, width)
     }
 }

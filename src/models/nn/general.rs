@@ -3,7 +3,8 @@
 use burn::{Dispatch, Tensor};
 
 use super::plain::{self, PlainFilter, PlainMatrix};
-use super::{Kernels, Maps, Tokens, Window};
+use super::plain_back::{self, PlainBackFilter};
+use super::{BackKernels, Kernels, Maps, Tokens, Window};
 
 impl Kernels for Dispatch {
     type Matrix = PlainMatrix<Self>;
@@ -31,5 +32,22 @@ impl Kernels for Dispatch {
         residual: Option<Maps<Self>>,
     ) -> Maps<Self> {
         plain::conv(filter, input, residual)
+    }
+}
+
+impl BackKernels for Dispatch {
+    type BackFilter = PlainBackFilter<Self>;
+
+    fn back_filter(weight: Tensor<Self, 4>, window: Window) -> Self::BackFilter {
+        plain_back::back_filter(weight, window)
+    }
+
+    fn apply_back_filter(
+        filter: &Self::BackFilter,
+        gradient: Maps<Self>,
+        height: usize,
+        width: usize,
+    ) -> Maps<Self> {
+        plain_back::conv(filter, gradient, height, width)
     }
 }

@@ -8,16 +8,21 @@
 //! made in 32-bit floats, whatever the weights are kept in.
 
 mod attention;
+mod back;
 mod builder;
 mod cpu;
 mod general;
 mod kernels;
 mod layers;
+mod learning;
 mod plain;
+mod plain_back;
 
+pub use back::BackKernels;
 pub use builder::{Builder, Layers, Place, Precision, Updates};
 pub use kernels::{Kernels, Norm, Window};
 pub use layers::{Conv, GroupNorm, LayerNorm, Linear};
+pub use learning::{Adapter, Learning};
 
 use burn::Tensor;
 

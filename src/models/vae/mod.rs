@@ -49,10 +49,14 @@ impl<B: Kernels> Posterior<B> {
         self.mean.clone() * self.scale
     }
 
+    /// How far latents lie around it, in the scale of the UNet: a standard deviation for each number.
+    pub fn deviation(&self) -> Maps<B> {
+        (self.log_variance.clone() * 0.5).exp() * self.scale
+    }
+
     /// The latent that normal noise `[b, h, w, c]` chooses, in the scale of the UNet.
     pub fn sample(&self, noise: Maps<B>) -> Maps<B> {
-        let deviation = (self.log_variance.clone() * 0.5).exp();
-        (self.mean.clone() + deviation * noise) * self.scale
+        self.mode() + self.deviation() * noise
     }
 }
 

@@ -25,6 +25,7 @@ mod layout;
 mod source;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use checkpoint::{Checkpoint, Files, Part, TokenizerFiles};
 pub use config::{
@@ -34,6 +35,7 @@ pub use config::{
 pub use container::{Container, TensorView};
 pub use dtype::Dtype;
 pub use source::Source;
+pub use write::{Kept, Named, write_safetensors};
 
 /// Why weights cannot be used. The texts say what happened, what it means and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,218 @@
+//! Trainings on a checkpoint, whichever device it is on.
+
+use std::collections::BTreeMap;
+
+use burn::backend::Flex;
+use burn::tensor::DType;
+use burn::{Dispatch, Tensor};
+
+use super::guard::guarded;
+use super::pictures::to_maps;
+use super::studio::{Home, Studio};
+use super::{DiffusionError, Painter};
+use crate::imaging::RgbImage;
+use crate::models::lora::{Layer, Update};
+use crate::models::nn::BackKernels;
+use crate::models::sampling::{Prediction, Schedule};
+use crate::models::training::{Found, Learner, Photo, Recipe, Session};
+use crate::models::weights::Container;
+
+/// A picture to learn from.
+#[derive(Clone, Debug)]
+pub struct Lesson {
+    /// Its pixels, with sides that are multiples of [`Painter::factor`].
+    pub picture: RgbImage,
+    /// Which of the captions it has.
+    pub caption: usize,
+}
+
+/// A training. It belongs to the thread that works on it.
+pub struct Trainer {
+    session: OnDevice,
+    device: String,
+}
+
+enum OnDevice {
+    Cpu(Box<Running<Flex>>),
+    General(Box<Running<Dispatch>>),
+}
+
+struct Running<B: BackKernels> {
+    session: Session<B>,
+    device: B::Device,
+}
+
+impl Painter {
+    /// Prepares a training. All pictures have one size; `captions` are the tokens of each text, at
+    /// most as many as the text encoder takes at a time.
+    pub fn trainer(
+        &self,
+        lessons: &[Lesson],
+        captions: &[Vec<u32>],
+        recipe: &Recipe,
+    ) -> Result<Trainer, DiffusionError> {
+        self.check_lessons(lessons, captions)?;
+        let (schedule, prediction) = (self.schedule(), self.prediction());
+        let of = (lessons, captions);
+        Ok(match &self.studio {
+            super::painter::OnDevice::Cpu(studio) => Trainer {
+                device: studio.name().to_owned(),
+                session: OnDevice::Cpu(Box::new(open(studio, schedule, prediction, of, recipe)?)),
+            },
+            super::painter::OnDevice::General(studio) => Trainer {
+                device: studio.name().to_owned(),
+                session: OnDevice::General(Box::new(open(
+                    studio, schedule, prediction, of, recipe,
+                )?)),
+            },
+        })
+    }
+
+    fn check_lessons(
+        &self,
+        lessons: &[Lesson],
+        captions: &[Vec<u32>],
+    ) -> Result<(), DiffusionError> {
+        let refuse = |text: &str| Err(DiffusionError::Request(text.to_owned()));
+        let Some(first) = lessons.first() else {
+            return refuse("there is no picture to learn from");
+        };
+        let size = first.picture.dimensions();
+        let factor = self.factor() as u32;
+        let fits = |lesson: &Lesson| {
+            lesson.picture.dimensions() == size && lesson.caption < captions.len()
+        };
+        if !lessons.iter().all(fits) {
+            return refuse("the pictures are not of one size, or one has no caption");
+        }
+        if size.0 == 0 || size.1 == 0 || size.0 % factor != 0 || size.1 % factor != 0 {
+            return Err(DiffusionError::Request(format!(
+                "the pictures have {} x {} pixels, and both sides have to be multiples of {factor}",
+                size.0, size.1
+            )));
+        }
+        let length = captions.first().map_or(0, Vec::len);
+        if length == 0 || captions.iter().any(|caption| caption.len() != length) {
+            return refuse("the captions are not of one length");
+        }
+        Ok(())
+    }
+}
+
+fn open<B: Home + BackKernels>(
+    studio: &Studio<B>,
+    schedule: &Schedule,
+    prediction: Prediction,
+    (lessons, captions): (&[Lesson], &[Vec<u32>]),
+    recipe: &Recipe,
+) -> Result<Running<B>, DiffusionError> {
+    let place = studio.place();
+    let session = guarded::<B, _>(&place.device, studio.name(), || {
+        let photo = |lesson: &Lesson| {
+            let mirrored = crate::imaging::mirror(&lesson.picture);
+            let posteriors = [&lesson.picture, &mirrored].map(|picture| {
+                let maps = to_maps(
+                    std::slice::from_ref(picture),
+                    studio.picture_place(),
+                    -1.0,
+                    1.0,
+                );
+                studio.encoder().forward(maps)
+            });
+            let [mut means, mut deviations] = [const { Vec::new() }; 2];
+            for posterior in &posteriors {
+                means.push(posterior.mode().cast(DType::F32));
+                deviations.push(posterior.deviation().cast(DType::F32));
+            }
+            Photo {
+                means: both(means),
+                deviations: both(deviations),
+                caption: lesson.caption,
+            }
+        };
+        let photos = lessons.iter().map(photo).collect();
+        let learner = Learner::open(
+            &studio.files().checkpoint,
+            place,
+            schedule.clone(),
+            prediction,
+            captions.to_vec(),
+            recipe,
+        )?;
+        Ok(Session::new(learner, photos, recipe.clone()))
+    })?;
+    Ok(Running {
+        session,
+        device: place.device.clone(),
+    })
+}
+
+/// Two tensors that were made as a pair.
+fn both<B: BackKernels>(pair: Vec<Tensor<B, 4>>) -> [Tensor<B, 4>; 2] {
+    pair.try_into()
+        .expect("each picture and its mirror image have one")
+}
+
+impl Trainer {
+    /// Steps that are done.
+    pub fn steps_done(&self) -> usize {
+        match &self.session {
+            OnDevice::Cpu(running) => running.session.steps_done(),
+            OnDevice::General(running) => running.session.steps_done(),
+        }
+    }
+
+    /// Makes the next step. Where it found no number ([`Found::is_number`]), nothing was learned.
+    pub fn step(&mut self) -> Result<Found, DiffusionError> {
+        fn step<B: BackKernels>(
+            running: &mut Running<B>,
+            name: &str,
+        ) -> Result<Found, DiffusionError> {
+            let Running { session, device } = running;
+            guarded::<B, _>(device, name, || session.step().map_err(|r| failed(name, r)))
+        }
+        match &mut self.session {
+            OnDevice::Cpu(running) => step(running, &self.device),
+            OnDevice::General(running) => step(running, &self.device),
+        }
+    }
+
+    /// What has been learned so far, for each layer.
+    pub fn updates(&self) -> Result<BTreeMap<Layer, Update>, DiffusionError> {
+        match &self.session {
+            OnDevice::Cpu(running) => running.session.updates(),
+            OnDevice::General(running) => running.session.updates(),
+        }
+        .map_err(|reason| failed(&self.device, reason))
+    }
+
+    /// The file from which [`restore`](Self::restore) goes on, so that the rest comes out as it would
+    /// have without the break.
+    pub fn state(&self) -> Result<Vec<u8>, DiffusionError> {
+        match &self.session {
+            OnDevice::Cpu(running) => running.session.state(),
+            OnDevice::General(running) => running.session.state(),
+        }
+        .map_err(|reason| failed(&self.device, reason))
+    }
+
+    /// Goes on from a saved state of a training with the same pictures and recipe.
+    pub fn restore(&mut self, file: &Container) -> Result<(), DiffusionError> {
+        match &mut self.session {
+            OnDevice::Cpu(running) => running.session.restore(file),
+            OnDevice::General(running) => running.session.restore(file),
+        }
+        .map_err(|reason| {
+            DiffusionError::Request(format!(
+                "the saved state does not belong to this training: {reason}; begin it anew"
+            ))
+        })
+    }
+}
+
+fn failed(device: &str, reason: String) -> DiffusionError {
+    DiffusionError::Device {
+        device: device.to_owned(),
+        reason,
+    }
+}
