@@ -113,6 +113,23 @@ pub struct Steps {
     pub steps: u32,
 }
 
+/// Where a training stands.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainingProgress {
+    /// What it does: `preparing`, `training`, `validating` or `finishing`.
+    pub phase: &'static str,
+    /// Steps that are done.
+    pub step: u32,
+    /// All steps; 0 as long as it is not known.
+    pub steps: u32,
+    /// Loss of the last step.
+    pub loss: Option<f64>,
+    /// Learning rate of the last step.
+    pub rate: Option<f64>,
+    /// About how long it will go on, once that can be told.
+    pub remaining: Option<Duration>,
+}
+
 /// Receives a job's progress.
 pub trait ProgressSink: Send + Sync {
     /// `fraction` is 0.0 to 1.0; `note` is one short line such as `photo 3 of 12`.
@@ -120,6 +137,9 @@ pub trait ProgressSink: Send + Sync {
 
     /// The same place as rounds and steps, for jobs that have them; before [`report`](Self::report).
     fn count(&self, _steps: Steps) {}
+
+    /// The same place for trainings; before [`report`](Self::report).
+    fn training(&self, _progress: TrainingProgress) {}
 
     /// Whether somebody looks on, so that a picture of the unfinished work is worth its time.
     fn wants_preview(&self) -> bool {

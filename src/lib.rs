@@ -32,15 +32,17 @@
 //! - [`observe`]: metrics, the log, messages to the service manager.
 //! - [`store`]: the data folder, whole-or-absent files, and the folders in which requests may name
 //!   files.
+//! - [`people`]: trained persons on disk, and the places where they are trained.
 //! - [`queue`]: durable queues and the list of jobs.
 //! - [`pack`]: networks that are built into the program, with people to try them on.
 //! - [`imaging`]: from the bytes of a file to upright RGB pixels.
 //! - [`fetch`]: from the address of a picture to its bytes, with a guard around private networks.
 //! - [`models`]: which networks there are, and how they run: faces from ONNX files, pictures from the
-//!   files of Stable Diffusion.
+//!   files of Stable Diffusion; and how the latter learn a LoRA.
 //! - [`services`]: EAS service JSON in, a checked [`domain::ServiceSpec`] out.
 //! - [`scheduler`]: how many slots each service should have, as a pure function.
-//! - [`pipeline`]: what a job does; one engine per role.
+//! - [`pipeline`]: what a job does, from the check of photos to the training of a person; one engine per
+//!   role.
 //! - [`workers`]: the slots, and the loop that carries out what `scheduler` decides.
 //! - [`config`]: default < file < environment < flag.
 //! - [`http`]: addresses, tokens, wire forms, WebSocket.
@@ -70,6 +72,7 @@
 //! | `job` | nothing | queues, engines, slots |
 //! | `observe` | nothing | what the numbers mean |
 //! | `store` | `domain` | SQL, HTTP, what files mean |
+//! | `people` | `domain`, `store` | how a person is trained, HTTP |
 //! | `queue` | `domain`, `observe` | HTTP, payloads, how many slots there are |
 //! | `pack` | nothing | what files mean, when networks come from it |
 //! | `imaging` | nothing | files, addresses, what a picture shows |
@@ -77,10 +80,10 @@
 //! | `models` | `store`, `pack`, `imaging` | jobs, requests, HTTP |
 //! | `services` | `domain` | I/O, the machine beyond the numbers it is given |
 //! | `scheduler` | `domain` | threads, I/O, clocks, payloads |
-//! | `pipeline` | `domain`, `job`, `imaging`, `fetch`, `models` | queues, HTTP, the slot it runs in |
-//! | `workers` | `domain`, `job`, `observe`, `store`, `queue`, `fetch`, `models`, `scheduler`, `pipeline` | HTTP |
+//! | `pipeline` | `domain`, `job`, `store`, `people`, `pack`, `imaging`, `fetch`, `models` | queues, HTTP, the slot it runs in |
+//! | `workers` | `domain`, `job`, `observe`, `store`, `people`, `queue`, `fetch`, `models`, `scheduler`, `pipeline` | HTTP |
 //! | `config` | `domain`, `store`, `pack`, `queue`, `fetch` | what the settings are used for |
-//! | `http` | `domain`, `observe`, `store`, `queue`, `models`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
+//! | `http` | `domain`, `observe`, `store`, `people`, `queue`, `models`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
 //! | `cli` | everything | |
 //!
 //! Some libraries are known to one place only, so that they can be exchanged there:
@@ -164,6 +167,7 @@ pub mod job;
 pub mod models;
 pub mod observe;
 pub mod pack;
+pub mod people;
 pub mod pipeline;
 pub mod queue;
 pub mod scheduler;

@@ -15,8 +15,12 @@ mod models;
 mod networks;
 #[path = "cli/packs.rs"]
 mod packs;
+#[path = "cli/people.rs"]
+mod people;
 #[path = "cli/program.rs"]
 mod program;
+#[path = "cli/train.rs"]
+mod train;
 
 use std::{
     fs,
@@ -38,8 +42,10 @@ fn help_names_every_command_and_version_the_version() {
     for command in [
         "serve",
         "check",
+        "train",
         "generate",
         "models",
+        "people",
         "doctor",
         "config",
         "completions",
@@ -59,14 +65,18 @@ fn help_names_every_command_and_version_the_version() {
 #[test]
 fn wrong_usage_ends_with_2_and_shows_the_usage() {
     let home = Home::new();
-    let wrong: [&[&str]; 8] = [
+    let wrong: [&[&str]; 12] = [
         &[],
         &["bogus"],
         &["serve", "--lisen", "127.0.0.1:1"],
         &["serve", "--listen"],
         &["check"],
+        &["train"],
         &["models"],
         &["models", "import"],
+        &["people"],
+        &["people", "show"],
+        &["people", "rm"],
         &["completions", "csh"],
     ];
     for args in wrong {

@@ -17,6 +17,7 @@ fn every_address_but_the_probes_and_the_document_needs_the_token() {
         ("GET", "/api/services"),
         ("GET", "/api/jobs"),
         ("GET", "/api/jobs/queue_try-1"),
+        ("GET", "/api/jobs/queue_try-1/preview"),
         ("POST", "/api/jobs/queue_try-1/cancel"),
         ("POST", "/api/jobs/queue_try-1/retry"),
         ("GET", "/api/events"),

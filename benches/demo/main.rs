@@ -4,6 +4,8 @@
 //!
 //! - `--faces DIR`: the detector and the embedding, on pictures that `forge.measure.faces` has drawn;
 //! - `--vae DIR`: the round trip of such pictures through the autoencoder;
+//! - `--people`: the sample people trained with the default settings, how long that takes, and how like
+//!   each of them pictures are with and without what was learned;
 //! - `--pictures`: pictures made from the captions beside this file, how many faces they show, whether
 //!   hair, glasses and background are as asked, and how long that takes.
 //!
@@ -11,6 +13,7 @@
 
 mod faces;
 mod judge;
+mod people;
 mod pictures;
 
 use std::{
@@ -29,6 +32,10 @@ use photog::models::{
 /// Measures the networks of the demo pack.
 #[derive(Parser)]
 #[command(name = "demo")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each flag of a command line is one"
+)]
 struct Cli {
     /// Measure detector and embedding on the pictures of this folder, made by `forge.measure.faces`
     #[arg(long, value_name = "DIR")]
@@ -39,7 +46,10 @@ struct Cli {
     /// Make pictures and count the faces in them
     #[arg(long)]
     pictures: bool,
-    /// How many pictures are made
+    /// Train the sample people and compare pictures of them
+    #[arg(long)]
+    people: bool,
+    /// How many pictures are made, of captions or of each person
     #[arg(long, default_value_t = 100)]
     count: usize,
     /// Steps of each
@@ -64,8 +74,8 @@ fn main() -> Result<ExitCode> {
     if cli.smoke || !cli.bench {
         (cli.pictures, cli.count, cli.steps) = (true, 2, 2);
     }
-    if cli.faces.is_none() && cli.vae.is_none() && !cli.pictures {
-        bail!("nothing was asked; give --faces DIR, --vae DIR or --pictures");
+    if cli.faces.is_none() && cli.vae.is_none() && !cli.pictures && !cli.people {
+        bail!("nothing was asked; give --faces DIR, --vae DIR, --people or --pictures");
     }
     if let Some(folder) = &cli.faces {
         faces::measure(folder)?;
@@ -75,6 +85,9 @@ fn main() -> Result<ExitCode> {
     }
     if cli.pictures {
         pictures::make(cli.count, cli.steps, cli.cfg, cli.keep.as_deref())?;
+    }
+    if cli.people {
+        people::train_and_compare(cli.count.min(12), cli.keep.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }

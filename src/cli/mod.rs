@@ -9,9 +9,11 @@ mod generate;
 mod models;
 mod out;
 mod packs;
+mod people;
 mod progress;
 mod serve;
 mod signals;
+mod train;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -62,10 +64,14 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Judge photos by the rules for training pictures
     Check(check::CheckArgs),
+    /// Train a person: photos to a LoRA
+    Train(Box<train::TrainArgs>),
     /// Make pictures from words, or from a picture and words
     Generate(Box<generate::GenerateArgs>),
     /// List, fetch, import and verify the networks that photog works with
     Models(models::ModelsArgs),
+    /// List, show and remove trained persons
+    People(people::PeopleArgs),
     /// Check folders, database, port, clock, disk and device
     Doctor,
     /// List the effective settings and where each came from
@@ -84,8 +90,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
         Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
+        Command::Train(args) => train::run(&args, &common.settings(vec![])?, common.json),
         Command::Generate(args) => generate::run(&args, &common.settings(vec![])?, common.json),
         Command::Models(args) => models::run(&args, &common.settings(vec![])?, common.json),
+        Command::People(args) => people::run(&args, &common.settings(vec![])?, common.json),
         Command::Doctor => doctor::run(&common.settings(vec![])?, common.json),
         Command::Config => config::run(&common.settings(vec![])?, common.json),
         Command::Completions { shell } => {

@@ -68,6 +68,16 @@ impl Progress {
         }
     }
 
+    /// Calls the work by another name from now on.
+    pub fn rename(&mut self, name: &str) {
+        if self.name != name {
+            name.clone_into(&mut self.name);
+            if let Some(bar) = &self.bar {
+                bar.set_message(self.name.clone());
+            }
+        }
+    }
+
     /// So much is done, of so much where that is known.
     pub fn set(&mut self, done: u64, total: Option<u64>) {
         let now = Instant::now();

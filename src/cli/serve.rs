@@ -25,6 +25,7 @@ use crate::{
     },
     observe::{CommitMetrics, JobMetrics, notify_manager},
     pack::Pack,
+    people::People,
     pipeline::lack_of,
     queue::{QueueError, Store, StoreOptions, SystemClock},
     scheduler::{Device, DeviceId},
@@ -185,6 +186,10 @@ impl Appliance {
             .lock()
             .ok_or_else(|| QueueError::InUse(folder.root().to_owned()))?;
         let services = load_services(config, &folder)?;
+        let people = People::new(folder.clone());
+        if let Err(error) = people.settle() {
+            tracing::warn!(%error, "a person whose publication or removal was cut off is left as it is until the next start");
+        }
         let specs: Vec<ServiceSpec> = services
             .iter()
             .map(|service| service.spec.clone())
@@ -236,6 +241,7 @@ impl Appliance {
             scheduler: Arc::clone(&scheduler),
             services,
             token: config.token.clone(),
+            people,
             changed,
             commits,
             jobs,

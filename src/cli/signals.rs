@@ -9,6 +9,12 @@ use crate::job::{CancelReason, CancelToken};
 
 /// Lets SIGINT and SIGTERM stop the work in good order; a second one ends the program at once.
 pub fn cancel_on_signal(cancel: &CancelToken) -> anyhow::Result<()> {
+    let cancel = cancel.clone();
+    on_signal(move || cancel.cancel(CancelReason::User))
+}
+
+/// Calls this at the first SIGINT or SIGTERM; a second one ends the program at once.
+pub fn on_signal(first: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -17,13 +23,12 @@ pub fn cancel_on_signal(cancel: &CancelToken) -> anyhow::Result<()> {
         let _inside = runtime.enter();
         StopSignals::listen()?
     };
-    let cancel = cancel.clone();
     thread::Builder::new()
         .name(String::from("signals"))
         .spawn(move || {
             runtime.block_on(async {
                 stop.next().await;
-                cancel.cancel(CancelReason::User);
+                first();
                 stop.next().await;
                 std::process::exit(1);
             });

@@ -1,11 +1,14 @@
-//! Plain types that every other module may use: service settings, tags, problem codes, sizes.
+//! Plain types that every other module may use: service settings, tags, ids of people, problem
+//! codes, sizes.
 //!
 //! Nothing here does I/O, reads a clock or knows a wire format.
 
+mod person;
 mod problem;
 mod service;
 mod tags;
 
+pub use person::{ParsePersonIdError, PersonId};
 pub use problem::{ParseProblemError, Problem};
 pub use service::{
     DeadMessagePolicy, Metric, Mount, QueueSettings, Role, ScalingPolicy, Secret, ServiceKind,

@@ -38,6 +38,8 @@ pub enum Problem {
     BaseModelMissing,
     /// The device has not enough memory for the request.
     OutOfMemory,
+    /// The disk has no room for the files of the work.
+    DiskFull,
     /// The work took longer than `metadata.rpc.keepalive`.
     Timeout,
     /// The worker or the process ended with the entry in hand and no delivery is left.
@@ -56,7 +58,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every code, for tests and documentation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidJson,
         Self::InvalidParameter,
         Self::UnsupportedTaskType,
@@ -72,6 +74,7 @@ impl Problem {
         Self::FaceCountMismatch,
         Self::BaseModelMissing,
         Self::OutOfMemory,
+        Self::DiskFull,
         Self::Timeout,
         Self::Interrupted,
         Self::Cancelled,
@@ -99,6 +102,7 @@ impl Problem {
             Self::FaceCountMismatch => "FACE_COUNT_MISMATCH",
             Self::BaseModelMissing => "BASE_MODEL_MISSING",
             Self::OutOfMemory => "OUT_OF_MEMORY",
+            Self::DiskFull => "DISK_FULL",
             Self::Timeout => "TIMEOUT",
             Self::Interrupted => "INTERRUPTED",
             Self::Cancelled => "CANCELLED",
@@ -129,6 +133,7 @@ impl Problem {
             Self::Cancelled => 499,
             Self::TrainingFailed | Self::Interrupted | Self::InternalError => 500,
             Self::BaseModelMissing | Self::OutOfMemory => 503,
+            Self::DiskFull => 507,
         }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::queue::QueueError;
+use crate::{people::PeopleError, queue::QueueError};
 
 /// The status by which EAS says that a queue is full.
 pub(super) const STATUS_QUEUE_FULL: u16 = 450;
@@ -81,6 +81,23 @@ impl From<QueueError> for Refusal {
                 tracing::error!(%error, "a request failed");
                 let text = "the store failed and the outcome of this request is unknown; the \
                             operator finds the reason in the log. Try again";
+                return Self::new(500, text);
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<PeopleError> for Refusal {
+    fn from(error: PeopleError) -> Self {
+        let status = match &error {
+            PeopleError::NotFound | PeopleError::NoPicture => 404,
+            PeopleError::AlreadyExists | PeopleError::InTraining => 409,
+            PeopleError::Damaged(_) => 500,
+            PeopleError::Incomplete(_) | PeopleError::Store(_) => {
+                tracing::error!(%error, "a request about people failed");
+                let text = "the data folder failed; the operator finds the reason in the log. Try \
+                            again, which also finishes a removal that was begun";
                 return Self::new(500, text);
             }
         };

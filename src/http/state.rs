@@ -18,6 +18,7 @@ use crate::{
     domain::{Role, Secret, ServiceSpec, SideSettings},
     models::shelf::Shelf,
     observe::{CommitMetrics, JobMetrics},
+    people::People,
     queue::{QueueKey, Side, Store},
     services::Service,
     workers::Scheduler,
@@ -59,6 +60,8 @@ pub struct AppParts {
     pub services: Vec<Service>,
     /// Token that opens everything.
     pub token: Option<Secret>,
+    /// Everybody who is trained.
+    pub people: People,
     /// Signal given after each change of the store.
     pub changed: Arc<Notify>,
     /// Metrics of the store.
@@ -85,6 +88,7 @@ pub(super) struct Inner {
     pub(super) services: HashMap<String, ServiceEntry>,
     /// Names in the order in which they were configured.
     pub(super) order: Vec<String>,
+    pub(super) people: People,
     pub(super) changed: Arc<Notify>,
     pub(super) registry: Registry,
     pub(super) body_idle: Duration,
@@ -157,6 +161,7 @@ impl App {
             scheduler: parts.scheduler,
             services: parts.services.into_iter().map(entry).collect(),
             order,
+            people: parts.people,
             changed: parts.changed,
             registry,
             body_idle: parts.body_idle,

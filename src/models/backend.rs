@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use super::nvidia;
 use burn::DispatchDevice;
 use burn::backend::cuda::CudaDevice;
 
@@ -17,6 +18,14 @@ pub enum Device {
 }
 
 impl Device {
+    /// The device of this name, as it is displayed.
+    pub fn named(name: &str) -> Option<Self> {
+        match name.strip_prefix("cuda:") {
+            Some(number) => number.parse().ok().map(Self::Cuda),
+            None => (name == "cpu").then_some(Self::Cpu),
+        }
+    }
+
     /// The same for Burn.
     pub(super) fn dispatch(self) -> DispatchDevice {
         match self {
@@ -31,6 +40,28 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+/// Memory of a GPU that is never there for networks: the driver's own, kernels, what is between pieces.
+const GPU_RESERVE: u64 = 600_000_000;
+
+/// Memory that is there for networks: on a GPU all of it but for what the driver takes, on the processor
+/// what the system says is free. `None` where that is not told.
+pub fn memory(device: Device) -> Option<u64> {
+    match device {
+        Device::Cpu => {
+            let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+            let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+            Some(kib * 1024)
+        }
+        Device::Cuda(index) => {
+            let driver = nvidia::driver().ok()?;
+            Some(driver.gpus.get(index)?.bytes.saturating_sub(GPU_RESERVE))
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What services lack, and answers for those whose base model is not in the data folder.
+//! What services lack, and the answers of the one that has no engine yet.
 //!
-//! Such a service starts and takes entries all the same: each ends in a failure that names the
-//! missing file and what to do, instead of waiting for ever.
+//! Both start and take entries all the same: each ends in a failure that names what is missing and
+//! what to do, instead of waiting for ever.
 
 use std::time::Instant;
 
@@ -15,20 +15,17 @@ use crate::{
 /// Where a base checkpoint has to lie, below the data folder.
 const BASE_MODEL_FOLDER: &str = "webui/models/Stable-diffusion";
 
-/// Refuses every request of a service that cannot work without a base model.
+/// Refuses every request of a service of [`Role::Predict`], which has no other engine yet.
 #[derive(Debug, Clone)]
 pub struct MissingModelEngine {
     message: String,
 }
 
 impl MissingModelEngine {
-    /// An engine for a service of this role; `role` is one that needs a base model, such as
-    /// [`Role::Train`] or [`Role::Predict`].
-    pub fn new(role: Role, shelf: &Shelf) -> Self {
-        // A role that lacks nothing has no such engine; the text then says just that.
-        let lack = lack_of(role, shelf);
+    /// An engine that names what is missing now.
+    pub fn new(shelf: &Shelf) -> Self {
         Self {
-            message: lack.map_or_else(|| String::from("nothing is missing"), |lack| lack.text),
+            message: lack_of_portraits(shelf).text,
         }
     }
 }
@@ -46,13 +43,16 @@ pub struct Lack {
 ///
 /// Looks at the data folder, and so may take a few milliseconds, but loads nothing.
 pub fn lack_of(role: Role, shelf: &Shelf) -> Option<Lack> {
-    let purpose = match role {
-        Role::Echo => return None,
-        Role::Check => return lack_of_check(shelf),
-        Role::Train => "training a person",
-        Role::Predict => "making a portrait",
-        Role::Sd => return lack_of_pictures(shelf),
-    };
+    match role {
+        Role::Echo => None,
+        Role::Check => lack_of_check(shelf),
+        Role::Train => lack_of_training(shelf),
+        Role::Predict => Some(lack_of_portraits(shelf)),
+        Role::Sd => lack_of_checkpoint("making pictures", shelf),
+    }
+}
+
+fn lack_of_portraits(shelf: &Shelf) -> Lack {
     let lack = if has_base_model(shelf) {
         String::from(":")
     } else {
@@ -61,28 +61,48 @@ pub fn lack_of(role: Role, shelf: &Shelf) -> Option<Lack> {
              data folder;"
         )
     };
-    Some(Lack {
+    Lack {
         able: false,
         text: format!(
-            "{purpose}{lack} this version of photog has no engine for it yet, so the request cannot \
-             succeed"
+            "making a portrait{lack} this version of photog has no engine for it yet, so the request \
+             cannot succeed"
         ),
-    })
+    }
 }
 
 fn has_base_model(shelf: &Shelf) -> bool {
     !library::listed(shelf.supply(), library::Kind::Checkpoint).is_empty()
 }
 
-fn lack_of_pictures(shelf: &Shelf) -> Option<Lack> {
+fn lack_of_checkpoint(purpose: &str, shelf: &Shelf) -> Option<Lack> {
     (!has_base_model(shelf)).then(|| Lack {
         able: false,
         text: format!(
-            "making pictures needs a checkpoint of Stable Diffusion 1.x; put its `.safetensors` file, \
+            "{purpose} needs a checkpoint of Stable Diffusion 1.x; put its `.safetensors` file, \
              or its folder as diffusers has it, into `{BASE_MODEL_FOLDER}` of the data folder{}",
             catalog::Catalog::built_in().without_one(catalog::Role::Checkpoint)
         ),
     })
+}
+
+fn lack_of_training(shelf: &Shelf) -> Option<Lack> {
+    let lack = |able, text| Lack { able, text };
+    let detector = shelf.entry(catalog::Role::FaceDetector).err();
+    let detector = detector.map(|error| {
+        let text = format!("training a person needs faces to be found: {error}");
+        lack(false, text)
+    });
+    let embedding = || {
+        let error = shelf.entry(catalog::Role::FaceEmbedding).err()?;
+        let text = format!(
+            "persons are trained, but photos of somebody else among theirs are not noticed, and no \
+             picture says which checkpoint is most like them: {error}"
+        );
+        Some(lack(true, text))
+    };
+    detector
+        .or_else(|| lack_of_checkpoint("training a person", shelf))
+        .or_else(embedding)
 }
 
 fn lack_of_check(shelf: &Shelf) -> Option<Lack> {
@@ -128,7 +148,7 @@ mod tests {
         pack::Pack,
     };
 
-    fn run(role: Role, data: &'static str, tags: Tags) -> (Answer, Value) {
+    fn run(data: &'static str, tags: Tags) -> (Answer, Value) {
         let input = JobInput {
             data: bytes::Bytes::from_static(data.as_bytes()),
             tags,
@@ -142,47 +162,74 @@ mod tests {
         };
         let home = tempfile::tempdir().unwrap();
         let shelf = Shelf::new(home.path(), Device::Cpu);
-        let answer = MissingModelEngine::new(role, &shelf).run(&input, &context);
+        let answer = MissingModelEngine::new(&shelf).run(&input, &context);
         let body = serde_json::from_slice(&answer.body).unwrap();
         (answer, body)
     }
 
     #[test]
     fn the_answer_names_the_place_of_the_missing_file_and_echoes_the_id() {
-        for role in [Role::Train, Role::Predict] {
-            let (answer, body) = run(role, "{\"request_id\": 91}", Tags::default());
-            assert_eq!(answer.status, 503);
-            assert_eq!(answer.problem, Some(Problem::BaseModelMissing));
-            assert_eq!(body["request_id"], 91);
-            assert_eq!(body["code"], "BASE_MODEL_MISSING");
-            assert_eq!(body["message"], answer.message);
-            assert!(answer.message.contains(BASE_MODEL_FOLDER));
-            assert!(body["cost_time"].is_f64());
-            assert_eq!(body.as_object().unwrap().len(), 4);
-        }
+        let (answer, body) = run("{\"request_id\": 91}", Tags::default());
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.problem, Some(Problem::BaseModelMissing));
+        assert_eq!(body["request_id"], 91);
+        assert_eq!(body["code"], "BASE_MODEL_MISSING");
+        assert_eq!(body["message"], answer.message);
+        assert!(answer.message.contains(BASE_MODEL_FOLDER));
+        assert!(body["cost_time"].is_f64());
+        assert_eq!(body.as_object().unwrap().len(), 4);
+    }
+
+    /// Puts a file where a network is looked for.
+    fn bring(home: &std::path::Path, name: &str) {
+        let built_in = catalog::Catalog::built_in();
+        let path = built_in.find(name).unwrap().path(home);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"not looked at").unwrap();
+    }
+
+    #[test]
+    fn a_training_lacks_what_finds_faces_then_a_checkpoint_then_what_compares() {
+        let home = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(home.path(), Device::Cpu);
+        let lack = || lack_of(Role::Train, &shelf);
+        let found = lack().unwrap();
+        assert!(
+            !found.able && found.text.contains("face-detector"),
+            "{found:?}"
+        );
+        bring(home.path(), "yunet");
+        let found = lack().unwrap();
+        assert!(
+            !found.able && found.text.contains(BASE_MODEL_FOLDER),
+            "{found:?}"
+        );
+        assert!(found.text.contains("--pack demo"), "{found:?}");
+        let folder = home.path().join(BASE_MODEL_FOLDER);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("a.safetensors"), b"not looked at").unwrap();
+        let found = lack().unwrap();
+        assert!(
+            found.able && found.text.contains("face-embedding"),
+            "{found:?}"
+        );
+        bring(home.path(), "mobilefacenet");
+        assert_eq!(lack(), None);
     }
 
     #[test]
     fn a_check_lacks_first_its_detector_and_then_the_network_that_compares() {
         let home = tempfile::tempdir().unwrap();
         let shelf = Shelf::new(home.path(), Device::Cpu);
-        let bring = |name: &str| {
-            let path = catalog::Catalog::built_in()
-                .find(name)
-                .unwrap()
-                .path(home.path());
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, b"not looked at").unwrap();
-        };
         let lack = lack_of(Role::Check, &shelf).unwrap();
         assert!(
             !lack.able && lack.text.contains("face-detector"),
             "{lack:?}"
         );
-        bring("yunet");
+        bring(home.path(), "yunet");
         let lack = lack_of(Role::Check, &shelf).unwrap();
         assert!(lack.able && lack.text.contains("face_reconize"), "{lack:?}");
-        bring("mobilefacenet");
+        bring(home.path(), "mobilefacenet");
         assert_eq!(lack_of(Role::Check, &shelf), None);
         assert_eq!(lack_of(Role::Echo, &shelf), None);
     }
@@ -192,10 +239,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let supply = Supply::new(home.path(), PackRule::Always(Pack::Demo));
         let shelf = Shelf::new(supply, Device::Cpu);
-        for role in [Role::Check, Role::Sd, Role::Echo] {
+        for role in [Role::Check, Role::Train, Role::Sd, Role::Echo] {
             assert_eq!(lack_of(role, &shelf), None);
         }
-        let lack = lack_of(Role::Train, &shelf).unwrap();
+        let lack = lack_of(Role::Predict, &shelf).unwrap();
         assert!(!lack.text.contains(BASE_MODEL_FOLDER), "{lack:?}");
         let lack = lack_of(Role::Sd, &Shelf::new(home.path(), Device::Cpu)).unwrap();
         assert!(lack.text.contains("--pack demo"), "{lack:?}");
@@ -203,10 +250,10 @@ mod tests {
 
     #[test]
     fn a_request_that_is_wrong_anyway_hears_that_first() {
-        let (answer, _) = run(Role::Train, "[]", Tags::default());
+        let (answer, _) = run("[]", Tags::default());
         assert_eq!(answer.problem, Some(Problem::InvalidJson));
         let tags = Tags::default().with("taskType", "command");
-        let (answer, body) = run(Role::Predict, "{\"request_id\": \"a\"}", tags);
+        let (answer, body) = run("{\"request_id\": \"a\"}", tags);
         assert_eq!(answer.problem, Some(Problem::UnsupportedTaskType));
         assert_eq!(body["request_id"], "a");
     }

@@ -12,6 +12,7 @@ mod missing;
 mod picture_text;
 mod reply;
 mod request;
+pub mod train;
 
 pub use check::{
     CheckEngine, FaceSource, Judgement, Observer, PhotoReport, PhotoSource, Verdict, judge_photos,

@@ -1,9 +1,10 @@
 //! Builds the failure answers of all engines, in the one form that `portrait-api` section 6 gives
-//! them: `request_id`, `code`, `message`, `cost_time`.
+//! them: `request_id`, `code`, `message`, `cost_time`, and what a service adds.
 
 use std::time::Instant;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{
     Answer, JobInput,
@@ -21,6 +22,8 @@ pub struct Failure {
     pub problem: Problem,
     /// What happened, what it means, what to do.
     pub message: String,
+    /// What else the caller hears, by the names of the answer's members.
+    pub members: Map<String, Value>,
 }
 
 impl Failure {
@@ -29,7 +32,14 @@ impl Failure {
         Self {
             problem,
             message: message.into(),
+            members: Map::new(),
         }
+    }
+
+    /// The same with another member in its answer.
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
     }
 
     /// The answer that tells the caller.
@@ -39,6 +49,7 @@ impl Failure {
             code: self.problem.as_str(),
             message: &self.message,
             cost_time: cost_time(started),
+            members: &self.members,
         });
         Answer {
             status: self.problem.http_status(),
@@ -79,6 +90,8 @@ struct FailureBody<'a> {
     code: &'a str,
     message: &'a str,
     cost_time: f64,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
 }
 
 /// Seconds since `started`, to the millisecond, as results state them.

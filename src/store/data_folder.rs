@@ -9,9 +9,10 @@ use std::{
 use super::StoreError;
 
 /// Folders below the root that are made at the start.
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 13] = [
     "blobs",
     "outputs",
+    "photog/training",
     "photog/user_images",
     "photog/user_weights",
     "webui/embeddings",
@@ -43,7 +44,12 @@ impl DataFolder {
         Ok(Self { root })
     }
 
-    /// The folder itself, as an absolute path.
+    /// Names the data folder without making anything, least of all a folder under a mistyped name.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself, as an absolute path if it was opened.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -99,6 +105,11 @@ impl DataFolder {
         self.root.join("photog/user_weights")
     }
 
+    /// Trainings that are not done yet, one folder per person.
+    pub fn training(&self) -> PathBuf {
+        self.root.join("photog/training")
+    }
+
     /// Finished portraits.
     pub fn outputs(&self) -> PathBuf {
         self.root.join("outputs")
@@ -106,7 +117,7 @@ impl DataFolder {
 }
 
 /// Makes a folder and its parents, readable by the owner alone.
-pub(super) fn create_private(folder: &Path) -> io::Result<()> {
+pub fn create_private(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

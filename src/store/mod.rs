@@ -13,8 +13,8 @@ use std::{
     path::Path,
 };
 
-pub use data_folder::DataFolder;
-pub use mounts::{BucketFolder, Mounts};
+pub use data_folder::{DataFolder, create_private};
+pub use mounts::{BucketFolder, Mounts, open_below, read_bounded};
 
 /// Why a file could not be read or written.
 ///

@@ -90,23 +90,7 @@ impl Mounts {
     /// `address` is `oss://bucket/key` or a path below a mount such as `/photog_oss/a.jpg`.
     pub fn read(&self, address: &str, limit: u64) -> Result<Vec<u8>, StoreError> {
         let (mounted, path) = self.locate(address)?;
-        let (folders, name) = split_path(path)?;
-        let mut folder = open_root(&mounted.root)?;
-        for part in folders {
-            folder = open_folder(&folder, part)?;
-        }
-        let file = open_plain(&folder, name)?;
-        let length = file.metadata()?.len();
-        if length > limit {
-            return Err(StoreError::TooLarge { limit });
-        }
-        let mut bytes = Vec::with_capacity(length as usize);
-        // The file may grow while it is read.
-        file.take(limit + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > limit {
-            return Err(StoreError::TooLarge { limit });
-        }
-        Ok(bytes)
+        read_bounded(open_below(&mounted.root, path)?, limit)
     }
 
     /// Writes a file, whole or not at all, and makes the folders on the way to it.
@@ -161,6 +145,32 @@ impl Mounts {
             })
             .max_by_key(|(each, _)| each.mount.mount_path.len())
     }
+}
+
+/// Opens a plain file by its path below a folder. No link on the way is followed; only the folder
+/// itself may be one.
+pub fn open_below(root: &Path, path: &str) -> Result<File, StoreError> {
+    let (folders, name) = split_path(path)?;
+    let mut folder = open_root(root)?;
+    for part in folders {
+        folder = open_folder(&folder, part)?;
+    }
+    open_plain(&folder, name)
+}
+
+/// Reads a file of at most `limit` bytes.
+pub fn read_bounded(file: File, limit: u64) -> Result<Vec<u8>, StoreError> {
+    let length = file.metadata()?.len();
+    if length > limit {
+        return Err(StoreError::TooLarge { limit });
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    // The file may grow while it is read.
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(StoreError::TooLarge { limit });
+    }
+    Ok(bytes)
 }
 
 /// The local folder of a mount, or what is wrong with the mount.

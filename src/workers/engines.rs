@@ -6,11 +6,13 @@ use crate::{
     domain::{Role, ServiceSpec},
     fetch::{Fetcher, NetworkPolicy},
     models::{diffusion::Networks, shelf::Shelf},
+    people::People,
     pipeline::{
         CheckEngine, EchoEngine, Engine, ExtrasEngine, MissingModelEngine,
         generate::{GenerateEngine, Keep},
+        train::TrainEngine,
     },
-    store::{BucketFolder, Mounts, StoreError, write_atomic},
+    store::{BucketFolder, DataFolder, Mounts, StoreError, write_atomic},
 };
 
 /// What engines need from the configuration.
@@ -35,6 +37,7 @@ pub struct Engines {
     shelf: Shelf,
     networks: Arc<Networks>,
     outputs: PathBuf,
+    people: People,
 }
 
 impl Engines {
@@ -56,6 +59,7 @@ impl Engines {
             shelf: settings.shelf.clone(),
             networks: Arc::new(settings.networks.clone()),
             outputs: settings.data_root.join("outputs"),
+            people: People::new(DataFolder::at(&settings.data_root)),
         })
     }
 
@@ -73,7 +77,17 @@ impl Engines {
                 Box::new(CheckEngine::new(fetcher, Arc::new(self.shelf.clone())))
             }
             Role::Echo => Box::new(EchoEngine::new(spec.echo)),
-            Role::Train | Role::Predict => Box::new(MissingModelEngine::new(role, &self.shelf)),
+            Role::Train => {
+                let fetcher = self.fetchers.get(&spec.name)?.clone();
+                let (faces, models) = (Arc::new(self.shelf.clone()), Arc::clone(&self.networks));
+                Box::new(TrainEngine::new(
+                    fetcher,
+                    faces,
+                    models,
+                    self.people.clone(),
+                ))
+            }
+            Role::Predict => Box::new(MissingModelEngine::new(&self.shelf)),
             Role::Sd => {
                 let pictures = GenerateEngine::new(Arc::clone(&self.networks));
                 let pictures = pictures.keeping(keep_in(self.outputs.clone()));

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     domain::Tags,
-    job::{CancelToken, Finish, FinishToken, ProgressSink, Steps},
+    job::{CancelToken, Finish, FinishToken, ProgressSink, Steps, TrainingProgress},
     queue::{JobKey, Push},
     scheduler::{DeviceId, SlotId, SlotState},
 };
@@ -26,6 +26,8 @@ pub struct JobProgress {
     pub fraction: f64,
     /// One short line.
     pub note: String,
+    /// Where it stands, if it is a training.
+    pub training: Option<TrainingProgress>,
 }
 
 /// Largest preview that is kept.
@@ -155,15 +157,19 @@ impl Progress {
 
 impl ProgressSink for Progress {
     fn report(&self, fraction: f64, note: &str) {
-        self.lock().progress = JobProgress {
-            fraction: fraction.clamp(0.0, 1.0),
-            note: note.to_owned(),
-        };
+        let mut latest = self.lock();
+        latest.progress.fraction = fraction.clamp(0.0, 1.0);
+        note.clone_into(&mut latest.progress.note);
+        drop(latest);
         self.reported.notify_waiters();
     }
 
     fn count(&self, steps: Steps) {
         self.lock().steps = Some(steps);
+    }
+
+    fn training(&self, progress: TrainingProgress) {
+        self.lock().progress.training = Some(progress);
     }
 
     fn wants_preview(&self) -> bool {
@@ -296,6 +302,29 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_training_is_told_beside_the_fraction_and_the_note() {
+        let progress = Progress::new(Arc::default());
+        progress.report(0.05, "photo 1 of 5");
+        assert_eq!(progress.latest().training, None);
+        let training = TrainingProgress {
+            phase: "training",
+            step: 3,
+            steps: 4,
+            loss: Some(0.25),
+            rate: Some(1e-4),
+            remaining: Some(Duration::from_millis(1500)),
+        };
+        progress.training(training);
+        progress.report(0.75, "step 3 of 4");
+        let expected = JobProgress {
+            fraction: 0.75,
+            note: String::from("step 3 of 4"),
+            training: Some(training),
+        };
+        assert_eq!(progress.latest(), expected);
+    }
 
     #[test]
     fn a_preview_is_wanted_by_those_who_look_and_kept_in_its_latest_form() {

@@ -52,7 +52,7 @@ def test_the_server_says_that_it_works_with_the_pack(start):
     assert ready["pack"] == "demo"
     [warning] = ready["warnings"]
     assert NOTICE in warning and "photog models pull" in warning
-    for name in ("photog_check", "photog_sd"):
+    for name in ("photog_check", "photog_train_pmml", "photog_sd"):
         assert ready["services"][name] == {"able": True, "reason": None}
 
 

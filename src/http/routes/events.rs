@@ -21,7 +21,7 @@ use crate::{
     queue::JobKey,
 };
 
-use super::services::slot_view;
+use super::{jobs::TrainingView, services::slot_view};
 
 /// Shortest time between two events.
 const REST: Duration = Duration::from_millis(250);
@@ -31,7 +31,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Stream of `status` events.
 #[utoipa::path(get, path = "/api/events", tag = "jobs",
     responses(
-        (status = 200, description = "Server-sent events `status`: per service waiting, in_hand, results, slots and progress of running jobs", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Server-sent events `status`: per service waiting, in_hand, results, slots and progress of running jobs, with `training` as a job has it", content_type = "text/event-stream", body = String),
         (status = 401, description = "The token is missing or wrong")))]
 pub async fn stream(
     State(app): State<App>,
@@ -87,6 +87,7 @@ async fn status(app: &App) -> Option<Value> {
                         "job": format!("{name}-{index}"),
                         "progress": progress.fraction,
                         "note": progress.note,
+                        "training": TrainingView::of(&progress),
                     }))
                 })
                 .collect();

@@ -1,11 +1,12 @@
-//! `GET /api/jobs` and what can be done with a job: cancel it, try it again.
+//! `GET /api/jobs` and what can be done with a job: look at its unfinished work, cancel it, try it again.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Path, RawQuery, State},
-    http::HeaderMap,
+    http::{HeaderMap, header},
+    response::{IntoResponse as _, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -16,6 +17,7 @@ use crate::{
         state::App,
     },
     queue::{Job, JobKey, JobState, JobsPage},
+    workers::JobProgress,
 };
 
 use super::time_text;
@@ -42,6 +44,8 @@ pub struct JobView {
     pub progress: Option<f64>,
     /// One line about the progress.
     pub note: Option<String>,
+    /// Where it stands while it runs, if it is a training.
+    pub training: Option<TrainingView>,
     /// When it was put.
     pub created: String,
     /// When the last attempt began.
@@ -56,6 +60,23 @@ pub struct JobView {
     pub message: Option<String>,
     /// It can be tried again.
     pub retryable: bool,
+}
+
+/// Where a training stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TrainingView {
+    /// `preparing`, `training`, `validating` or `finishing`.
+    pub phase: String,
+    /// Steps that are done.
+    pub step: u32,
+    /// All steps; 0 as long as it is not known.
+    pub steps: u32,
+    /// Loss of the last step.
+    pub loss: Option<f64>,
+    /// Learning rate of the last step.
+    pub rate: Option<f64>,
+    /// About how many seconds it will go on, once that can be told.
+    pub remaining_seconds: Option<f64>,
 }
 
 /// A page of jobs, newest first.
@@ -120,21 +141,64 @@ pub async fn one(
     Ok(Json(view(&app, found)))
 }
 
-/// Cancels a job: one that waits ends at once, one that runs is told to stop.
-#[utoipa::path(post, path = "/api/jobs/{job}/cancel", tag = "jobs",
+/// The latest picture of a running job's unfinished work: of a training, a validation picture of its
+/// last checkpoint. Jobs that make pictures make previews for a few seconds after somebody asked, so
+/// ask again.
+#[utoipa::path(get, path = "/api/jobs/{job}/preview", tag = "jobs",
     params(("job" = String, Path, description = "`<service>-<index>`")),
     responses(
+        (status = 200, description = "A small PNG", content_type = "image/png", body = Vec<u8>),
+        (status = 401, description = "The token is missing or wrong"),
+        (status = 404, description = "There is no such job, it does not run, or it has no picture yet")))]
+pub async fn preview(
+    State(app): State<App>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiRefusal> {
+    app.authorize(&headers)?;
+    let key = read_key(&job)?;
+    if let Some(preview) = app.0.scheduler.pool().preview(&key) {
+        let head = [
+            (header::CONTENT_TYPE, "image/png"),
+            // Pictures of people stay in no cache.
+            (header::CACHE_CONTROL, "no-store"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        return Ok((head, preview.png).into_response());
+    }
+    let found = app.0.store.job(key).await?;
+    let found = found.ok_or_else(|| no_such_job(&job))?;
+    let text = match found.state {
+        JobState::Running => format!("job {job} has no picture of its work yet; ask again later"),
+        state => format!(
+            "job {job} is {}; only a running job has a picture of its unfinished work",
+            state.as_str()
+        ),
+    };
+    Err(Refusal::new(404, text).into())
+}
+
+/// Cancels a job: one that waits ends at once, one that runs is told to stop. With `keep=true` one that
+/// runs is told to finish early and to succeed with what it has.
+#[utoipa::path(post, path = "/api/jobs/{job}/cancel", tag = "jobs",
+    params(
+        ("job" = String, Path, description = "`<service>-<index>`"),
+        ("keep" = Option<bool>, Query, description = "true: a training makes the person of what has been learned so far, and pictures that are done are the result; jobs that have no such parts go on as they were. false, and when absent: the job ends as cancelled")),
+    responses(
         (status = 200, description = "The job as it stands now", body = JobView),
+        (status = 400, description = "A parameter is malformed"),
         (status = 401, description = "The token is missing or wrong"),
         (status = 404, description = "There is no such job"),
         (status = 409, description = "The job has ended")))]
 pub async fn cancel(
     State(app): State<App>,
     Path(job): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<JobView>, ApiRefusal> {
     app.authorize(&headers)?;
     let key = read_key(&job)?;
+    let keeps = read_keep(query.as_deref().unwrap_or_default())?;
     let before = app
         .0
         .store
@@ -148,7 +212,12 @@ pub async fn cancel(
         );
         return Err(Refusal::new(409, text).into());
     }
-    app.0.scheduler.pool().cancel(key.clone()).await?;
+    let pool = app.0.scheduler.pool();
+    if keeps {
+        pool.cancel_and_keep(key.clone()).await?;
+    } else {
+        pool.cancel(key.clone()).await?;
+    }
     let after = app
         .0
         .store
@@ -211,6 +280,7 @@ pub(super) fn view(app: &App, job: Job) -> JobView {
         state: job.state.as_str().to_owned(),
         deliveries: job.deliveries,
         progress: fraction,
+        training: progress.as_ref().and_then(TrainingView::of),
         note: progress
             .map(|progress| progress.note)
             .filter(|note| !note.is_empty()),
@@ -222,6 +292,33 @@ pub(super) fn view(app: &App, job: Job) -> JobView {
         message: job.message,
         retryable: job.retryable,
     }
+}
+
+impl TrainingView {
+    /// That of a job's progress, if it is a training.
+    pub(super) fn of(progress: &JobProgress) -> Option<Self> {
+        let training = progress.training?;
+        Some(Self {
+            phase: training.phase.to_owned(),
+            step: training.step,
+            steps: training.steps,
+            loss: training.loss,
+            rate: training.rate,
+            remaining_seconds: training.remaining.map(|left| left.as_secs_f64()),
+        })
+    }
+}
+
+fn read_keep(query: &str) -> Result<bool, Refusal> {
+    let mut keeps = false;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name == "keep" {
+            keeps = value
+                .parse()
+                .map_err(|_| Refusal::bad_request("keep must be true or false"))?;
+        }
+    }
+    Ok(keeps)
 }
 
 fn read_page(query: &str) -> Result<JobsPage, Refusal> {
@@ -280,4 +377,19 @@ fn no_such_job(job: &str) -> Refusal {
         404,
         format!("there is no job {shown:?}; GET /api/jobs lists them"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_cancelled_job_is_asked_for_in_so_many_words() {
+        let read = |query: &str| read_keep(query).map_err(|refusal| refusal.status);
+        assert_eq!(read(""), Ok(false));
+        assert_eq!(read("keep=false"), Ok(false));
+        assert_eq!(read("other=1&keep=true"), Ok(true));
+        assert_eq!(read("keep=yes"), Err(400));
+        assert_eq!(read("keep"), Err(400));
+    }
 }

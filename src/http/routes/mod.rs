@@ -5,6 +5,7 @@ pub(super) mod health;
 pub(super) mod jobs;
 pub(super) mod metrics;
 pub mod openapi;
+pub(super) mod people;
 pub(super) mod queue;
 pub(super) mod sdapi;
 pub(super) mod services;
@@ -34,8 +35,20 @@ pub fn router(app: App) -> Router {
         .route("/api/services", get(services::list))
         .route("/api/jobs", get(jobs::list))
         .route("/api/jobs/{job}", get(jobs::one))
+        .route("/api/jobs/{job}/preview", get(jobs::preview))
         .route("/api/jobs/{job}/cancel", post(jobs::cancel))
         .route("/api/jobs/{job}/retry", post(jobs::retry))
+        .route("/api/people", get(people::list))
+        .route(
+            "/api/people/{person}",
+            get(people::one).delete(people::remove),
+        )
+        .route("/api/people/{person}/reference", get(people::reference))
+        .route("/api/people/{person}/thumbnail", get(people::thumbnail))
+        .route(
+            "/api/people/{person}/validation/{picture}",
+            get(people::validation),
+        )
         .route("/api/events", get(events::stream))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi as _;
 
 use super::{
-    events, health, jobs, metrics,
+    events, health, jobs, metrics, people,
     sdapi::{files, lists, make, options, picture, progress, refused},
     services,
 };
@@ -17,7 +17,9 @@ use super::{
     ),
     paths(
         put, get, commit, delete, put_path, put_sink, get_sink, commit_sink, delete_sink,
-        services::list, jobs::list, jobs::one, jobs::cancel, jobs::retry, events::stream,
+        services::list, jobs::list, jobs::one, jobs::preview, jobs::cancel, jobs::retry,
+        people::list, people::one, people::remove, people::reference, people::thumbnail, people::validation,
+        events::stream,
         health::alive, health::ready, metrics::scrape, serve,
         make::txt2img, make::img2img, make::extra_single_image, make::extra_batch_images,
         picture::info, progress::progress, progress::task_progress, progress::interrupt,
@@ -36,6 +38,7 @@ use super::{
         (name = "queue", description = "The EAS queue protocol"),
         (name = "services", description = "What runs"),
         (name = "jobs", description = "What is worked on"),
+        (name = "people", description = "Who is trained"),
         (name = "webui", description = "The API of the WebUI"),
         (name = "operation", description = "Probes, metrics, this document")
     )

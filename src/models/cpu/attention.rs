@@ -50,6 +50,19 @@ pub fn attention(
     causal: bool,
     out: &mut [f32],
 ) {
+    attention_with_totals([query, key, value], sizes, causal, out, None);
+}
+
+/// The same for query, key and value, and with `totals`, `[batch, heads, queries]`, the binary
+/// logarithm of what the exponentials of a query's scores sum up to: the weight of a score is
+/// `2^(score / ln 2 - total)`. The way back needs them.
+pub fn attention_with_totals(
+    [query, key, value]: [&[f32]; 3],
+    sizes: Sizes,
+    causal: bool,
+    out: &mut [f32],
+    totals: Option<&mut [f32]>,
+) {
     let channels = sizes.heads * sizes.head;
     let count = |tokens: usize| sizes.batch * tokens * channels;
     assert_eq!(
@@ -63,9 +76,17 @@ pub fn attention(
     if out.is_empty() || key.is_empty() {
         return;
     }
+    if let Some(totals) = &totals {
+        let count = sizes.batch * sizes.heads * sizes.queries;
+        assert_eq!(totals.len(), count, "each query has totals");
+    }
     let tile = tile();
     let tiles = sizes.queries.div_ceil(tile);
     let picture = sizes.keys * channels;
+    let mut totals = totals
+        .unwrap_or_default()
+        .chunks_mut(sizes.queries)
+        .flat_map(|totals| totals.chunks_mut(tile));
     let mut tasks = Vec::with_capacity(sizes.batch * sizes.heads * tiles);
     for n in 0..sizes.batch {
         for head in 0..sizes.heads {
@@ -80,6 +101,7 @@ pub fn attention(
                     first,
                     causal,
                     rows: Vec::with_capacity(tile.min(sizes.queries - first)),
+                    totals: totals.next(),
                 });
             }
         }
@@ -131,6 +153,8 @@ struct Task<'a> {
     causal: bool,
     /// The outputs, one per query.
     rows: Vec<&'a mut [f32]>,
+    /// Where the queries' totals are kept.
+    totals: Option<&'a mut [f32]>,
 }
 
 impl pulp::WithSimd for Task<'_> {
@@ -203,6 +227,15 @@ impl Task<'_> {
             apart(simd, job);
         }
         self.finish(lanes, &state.total, &sums);
+        let known = state.best.iter().zip(&state.total);
+        for (to, (best, total)) in self
+            .totals
+            .iter_mut()
+            .flat_map(|to| to.iter_mut())
+            .zip(known)
+        {
+            *to = best + total.log2();
+        }
     }
 
     /// The queries `[head][lanes]`, scaled so that weights are powers of two.

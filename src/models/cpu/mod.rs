@@ -8,6 +8,7 @@
 //! Sizes are the caller's to check: a slice that does not fit its sizes is a panic, not an error.
 
 mod attention;
+mod back;
 mod filter;
 mod gemm;
 mod matrix;
@@ -16,7 +17,11 @@ mod pointwise;
 mod vector;
 mod winograd;
 
-pub use self::attention::{Sizes, attention};
+pub use self::attention::{Sizes, attention, attention_with_totals};
+pub use self::back::{
+    AdamStep, Attended, BackFilter, adamw, attention_back, gated_gelu_back, group_norm_back,
+    layer_norm_back, quick_gelu_back, sum_of_squares,
+};
 pub use self::filter::{Filter, Window};
 pub use self::gemm::{PANEL, widest_block};
 pub use self::matrix::Matrix;

@@ -22,56 +22,142 @@ pub fn group_norm(
     silu: bool,
     out: &mut [f32],
 ) {
-    let [batch, pixels, channels] = sizes;
-    assert_eq!(
-        input.len(),
-        batch * pixels * channels,
-        "the input has its sizes"
-    );
+    let [_, pixels, channels] = sizes;
     assert_eq!(input.len(), out.len(), "each number has an output");
-    assert_eq!(channels % groups, 0, "the groups are of one size");
+    let statistics = group_statistics(input, sizes, groups, epsilon);
     if out.is_empty() {
         return;
     }
-    let picture = pixels * channels;
-    let piece = (PIECE / channels).max(1) * channels;
-    let pieces = picture.div_ceil(piece);
-    let part = |index: usize| {
-        let (n, i) = (index / pieces, index % pieces);
-        let picture = &input[n * picture..][..picture];
-        &picture[i * piece..][..piece.min(picture.len() - i * piece)]
-    };
-    let measure = |index: usize| {
-        pulp::Arch::new().dispatch(Measure {
-            input: part(index),
-            channels,
-        })
-    };
-    let moments: Vec<Moments> = if batch * pieces == 1 {
-        vec![measure(0)]
-    } else {
-        (0..batch * pieces).into_par_iter().map(measure).collect()
-    };
-    let lines: Vec<Line> = moments
-        .chunks(pieces)
-        .map(|moments| Line::new(moments, pixels, groups, affine, epsilon))
+    let lines: Vec<Line> = statistics
+        .chunks(groups)
+        .map(|groups| Line::new(groups, affine))
         .collect();
-    let apply = |(index, out): (usize, &mut [f32])| {
+    let pieces = Pieces::new(pixels, channels);
+    pieces.each(out, |index, out| {
         pulp::Arch::new().dispatch(Apply {
-            input: part(index),
-            line: &lines[index / pieces],
+            input: pieces.part(input, index),
+            line: &lines[index / pieces.count],
             silu,
             out,
         });
-    };
-    let parts: Vec<&mut [f32]> = out
-        .chunks_mut(picture)
-        .flat_map(|picture| picture.chunks_mut(piece))
-        .collect();
-    if parts.len() == 1 {
-        parts.into_iter().enumerate().for_each(apply);
-    } else {
-        parts.into_par_iter().enumerate().for_each(apply);
+    });
+}
+
+/// The pictures of a batch, each cut into pieces of whole pixels.
+pub struct Pieces {
+    /// Numbers of a picture.
+    picture: usize,
+    /// Numbers of a piece; the last of a picture may be smaller.
+    size: usize,
+    /// Pieces of a picture.
+    pub count: usize,
+}
+
+impl Pieces {
+    /// Those of pictures of these sizes.
+    pub fn new(pixels: usize, channels: usize) -> Self {
+        let picture = pixels * channels;
+        let size = (PIECE / channels).max(1) * channels;
+        Self {
+            picture,
+            size,
+            count: picture.div_ceil(size),
+        }
+    }
+
+    /// One piece of all.
+    pub fn part<'a>(&self, numbers: &'a [f32], index: usize) -> &'a [f32] {
+        let (n, i) = (index / self.count, index % self.count);
+        let picture = &numbers[n * self.picture..][..self.picture];
+        &picture[i * self.size..][..self.size.min(self.picture - i * self.size)]
+    }
+
+    /// What `job` says of each piece of `numbers`.
+    pub fn map<T: Send>(&self, numbers: &[f32], job: impl Fn(usize) -> T + Send + Sync) -> Vec<T> {
+        match numbers.len() / self.picture * self.count {
+            1 => vec![job(0)],
+            all => (0..all).into_par_iter().map(job).collect(),
+        }
+    }
+
+    /// Calls `job` for each piece of `out`.
+    pub fn each(&self, out: &mut [f32], job: impl Fn(usize, &mut [f32]) + Send + Sync) {
+        let parts: Vec<&mut [f32]> = out
+            .chunks_mut(self.picture)
+            .flat_map(|picture| picture.chunks_mut(self.size))
+            .collect();
+        let job = |(index, out): (usize, &mut [f32])| job(index, out);
+        if parts.len() == 1 {
+            parts.into_iter().enumerate().for_each(job);
+        } else {
+            parts.into_par_iter().enumerate().for_each(job);
+        }
+    }
+}
+
+/// Mean and the inverse of the standard deviation of each group of each picture.
+pub fn group_statistics(
+    input: &[f32],
+    [batch, pixels, channels]: [usize; 3],
+    groups: usize,
+    epsilon: f32,
+) -> Vec<Statistic> {
+    let count = batch * pixels * channels;
+    assert_eq!(input.len(), count, "the input has its sizes");
+    assert_eq!(channels % groups, 0, "the groups are of one size");
+    if input.is_empty() {
+        return Vec::new();
+    }
+    let pieces = Pieces::new(pixels, channels);
+    let moments = pieces.map(input, |index| {
+        pulp::Arch::new().dispatch(Measure {
+            input: pieces.part(input, index),
+            channels,
+        })
+    });
+    let width = channels / groups;
+    let mut statistics = Vec::with_capacity(batch * groups);
+    for moments in moments.chunks(pieces.count) {
+        for first in (0..channels).step_by(width) {
+            let channels = first..first + width;
+            statistics.push(Statistic::new(moments, pixels, channels, epsilon));
+        }
+    }
+    statistics
+}
+
+/// What a normalization takes from the numbers of a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Statistic {
+    /// Their mean.
+    pub mean: f64,
+    /// One over the root of variance plus epsilon.
+    pub inverse: f64,
+}
+
+impl Statistic {
+    /// That of a range of channels.
+    fn new(
+        moments: &[Moments],
+        pixels: usize,
+        channels: std::ops::Range<usize>,
+        epsilon: f32,
+    ) -> Self {
+        // All sums around one number of the group.
+        let center = f64::from(moments[0].origin[channels.start]);
+        let (mut sum, mut square) = (0.0, 0.0);
+        for piece in moments {
+            let [own_sum, own_square] = piece.around(center, channels.clone());
+            sum += own_sum;
+            square += own_square;
+        }
+        let count = (pixels * channels.len()) as f64;
+        let offset = sum / count;
+        let variance = (square / count - offset * offset).max(0.0);
+        Self {
+            mean: center + offset,
+            inverse: 1.0 / (variance + f64::from(epsilon)).sqrt(),
+        }
     }
 }
 
@@ -237,46 +323,25 @@ impl Columns<'_> {
 }
 
 /// What is left of a normalization: a factor and an addend for each channel.
-struct Line {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
+pub struct Line {
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
 }
 
 impl Line {
-    fn new(
-        moments: &[Moments],
-        pixels: usize,
-        groups: usize,
-        affine: [&[f32]; 2],
-        epsilon: f32,
-    ) -> Self {
+    /// That of a picture with these groups.
+    pub fn new(groups: &[Statistic], affine: [&[f32]; 2]) -> Self {
         let channels = affine[0].len();
-        let width = channels / groups;
+        let width = channels / groups.len();
         let mut line = Self {
             scale: Vec::with_capacity(channels),
             shift: Vec::with_capacity(channels),
         };
-        for group in 0..groups {
-            let range = group * width..(group + 1) * width;
-            // All sums around one number of the group.
-            let center = f64::from(moments[0].origin[range.start]);
-            let (mut sum, mut square) = (0.0, 0.0);
-            for piece in moments {
-                let [own_sum, own_square] = piece.around(center, range.clone());
-                sum += own_sum;
-                square += own_square;
-            }
-            let count = (pixels * width) as f64;
-            let offset = sum / count;
-            let variance = (square / count - offset * offset).max(0.0);
-            let inverse = 1.0 / (variance + f64::from(epsilon)).sqrt();
-            let mean = center + offset;
-            for channel in range {
-                let scale = inverse * f64::from(affine[0][channel]);
-                line.scale.push(scale as f32);
-                line.shift
-                    .push((f64::from(affine[1][channel]) - mean * scale) as f32);
-            }
+        for (channel, (factor, addend)) in affine[0].iter().zip(affine[1]).enumerate() {
+            let Statistic { mean, inverse } = groups[channel / width];
+            let scale = inverse * f64::from(*factor);
+            line.scale.push(scale as f32);
+            line.shift.push((f64::from(*addend) - mean * scale) as f32);
         }
         line
     }
@@ -378,7 +443,12 @@ impl pulp::WithSimd for Tokens<'_> {
 
 /// The sum of a function over all numbers and, up to a whole vector, over `fill`, of which it is zero.
 #[inline(always)]
-fn total<S: Simd>(simd: S, numbers: &[f32], fill: f32, of: impl Fn(S, S::f32s) -> S::f32s) -> f32 {
+pub fn total<S: Simd>(
+    simd: S,
+    numbers: &[f32],
+    fill: f32,
+    of: impl Fn(S, S::f32s) -> S::f32s,
+) -> f32 {
     let (vectors, rest) = S::as_simd_f32s(numbers);
     let zero = simd.splat_f32s(0.0);
     let mut sums = [zero; 4];

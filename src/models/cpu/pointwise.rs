@@ -77,7 +77,7 @@ pub fn in_pieces(out: &mut [f32], size: usize, job: impl Fn(usize, &mut [f32]) +
 }
 
 /// A function of two numbers, whole vectors of them at a time.
-trait Pairwise {
+pub trait Pairwise {
     fn apply<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s;
 }
 
@@ -105,7 +105,8 @@ impl Pairwise for GateGelu {
     }
 }
 
-fn pairs<F: Pairwise>(a: &[f32], b: &[f32], out: &mut [f32]) {
+/// Applies it to all pairs.
+pub fn pairs<F: Pairwise>(a: &[f32], b: &[f32], out: &mut [f32]) {
     in_pieces(out, PIECE, |first, out| {
         let (a, b) = (&a[first..][..out.len()], &b[first..][..out.len()]);
         pulp::Arch::new().dispatch(Pairs {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Numbers between -1 and 1 that look random.
-fn noise(count: usize, seed: u64) -> Vec<f32> {
+pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -337,7 +337,7 @@ fn layer_norm_has_mean_zero_and_variance_one_even_far_from_zero() {
 }
 
 /// `erf` by its series, or by the continued fraction of `erfc` where that is shorter.
-fn erf(x: f64) -> f64 {
+pub fn erf(x: f64) -> f64 {
     if x.abs() > 3.0 {
         let mut fraction = 0.0;
         for k in (1..200).rev() {

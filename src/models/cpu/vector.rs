@@ -41,6 +41,9 @@ const ERFC: [f32; 5] = [
     0.254_829_6,
 ];
 
+/// The density of the normal distribution at zero, one over the root of 2π.
+const DENSITY: f32 = 0.398_942_3;
+
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(simd: S, factors: [f32; N], x: S::f32s) -> S::f32s {
     let mut sum = simd.splat_f32s(factors[0]);
@@ -98,4 +101,35 @@ pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     // Half of erfc is the share of the far tail: x loses it above zero and keeps only it below.
     let tail = simd.mul_f32s(simd.mul_f32s(sum, simd.splat_f32s(0.5)), simd.abs_f32s(x));
     simd.sub_f32s(simd.max_f32s(x, simd.splat_f32s(0.0)), tail)
+}
+
+/// How fast [`swish`] grows: with `s = 1 / (1 + e^(-factor x))` it is `s + factor x s (1 - s)`.
+#[inline(always)]
+pub fn swish_slope<S: Simd>(simd: S, x: S::f32s, factor: f32) -> S::f32s {
+    let one = simd.splat_f32s(1.0);
+    let x = simd.mul_f32s(x, simd.splat_f32s(factor));
+    let below = exp(simd, simd.neg_f32s(x));
+    let share = simd.div_f32s(one, simd.add_f32s(below, one));
+    let rest = simd.mul_f32s(x, simd.sub_f32s(one, share));
+    simd.mul_add_f32s(share, rest, share)
+}
+
+/// [`gelu`] and how fast it grows, `Φ(x) + x φ(x)` with φ the density of the normal distribution.
+#[inline(always)]
+pub fn gelu_and_slope<S: Simd>(simd: S, x: S::f32s) -> [S::f32s; 2] {
+    let one = simd.splat_f32s(1.0);
+    let half = simd.splat_f32s(0.5);
+    let size = simd.abs_f32s(x);
+    let z = simd.mul_f32s(size, simd.splat_f32s(1.0 / SQRT_2));
+    let t = simd.div_f32s(one, simd.mul_add_f32s(z, simd.splat_f32s(0.327_591_1), one));
+    let gauss = exp(simd, simd.mul_f32s(z, simd.neg_f32s(z)));
+    let sum = simd.mul_f32s(polynomial(simd, ERFC, t), simd.mul_f32s(t, gauss));
+    let tail = simd.mul_f32s(sum, half);
+    let positive = simd.max_f32s(x, simd.splat_f32s(0.0));
+    let value = simd.sub_f32s(positive, simd.mul_f32s(tail, size));
+    // Above zero the tail is what Φ lacks of 1, below it is Φ itself.
+    let below = simd.less_than_f32s(x, simd.splat_f32s(0.0));
+    let share = simd.select_f32s(below, tail, simd.sub_f32s(one, tail));
+    let density = simd.mul_f32s(gauss, simd.splat_f32s(DENSITY));
+    [value, simd.mul_add_f32s(x, density, share)]
 }

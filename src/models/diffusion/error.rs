@@ -21,13 +21,16 @@ pub enum DiffusionError {
     Request(String),
     /// The device has not enough memory, even after what was not needed had been given back.
     #[error(
-        "the device {device} has not enough memory for this picture; make it smaller, make fewer at \
-         once, or unload other models"
+        "the device {device} has not enough memory for this; take smaller pictures or fewer at once, or \
+         unload other models"
     )]
     OutOfMemory {
         /// Its name.
         device: String,
     },
+    /// The device has less memory than what was asked for needs, which was seen before it began.
+    #[error("{0}")]
+    TooMuch(String),
     /// The caller asked to stop.
     #[error("the work was stopped")]
     Stopped,

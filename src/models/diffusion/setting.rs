@@ -55,7 +55,8 @@ impl Setting {
         }
     }
 
-    pub(super) fn general(self) -> Place<Dispatch> {
+    /// For Burn's own operations.
+    pub fn general(self) -> Place<Dispatch> {
         Place {
             device: self.device.dispatch(),
             precision: self.precision(),

@@ -7,14 +7,16 @@ use burn::tensor::DType;
 use burn::{Dispatch, Tensor};
 
 use super::guard::guarded;
+use super::painter::OnDevice as Studios;
 use super::pictures::to_maps;
 use super::studio::{Home, Studio};
 use super::{DiffusionError, Painter};
 use crate::imaging::RgbImage;
+use crate::models::backend::{Device, memory};
 use crate::models::lora::{Layer, Update};
-use crate::models::nn::BackKernels;
+use crate::models::nn::{BackKernels, Precision};
 use crate::models::sampling::{Prediction, Schedule};
-use crate::models::training::{Found, Learner, Photo, Recipe, Session};
+use crate::models::training::{Found, Learner, Photo, Plan, Recipe, Session};
 use crate::models::weights::Container;
 
 /// A picture to learn from.
@@ -42,6 +44,23 @@ struct Running<B: BackKernels> {
     device: B::Device,
 }
 
+impl<B: BackKernels> Running<B> {
+    fn step(&mut self, rate_share: f64, name: &str) -> Result<Found, DiffusionError> {
+        let Self { session, device } = self;
+        loop {
+            let made = guarded::<B, _>(device, name, || {
+                session
+                    .step(rate_share)
+                    .map_err(|reason| failed(name, reason))
+            });
+            match made {
+                Err(DiffusionError::OutOfMemory { .. }) if session.halve_at_once() => {}
+                made => return made,
+            }
+        }
+    }
+}
+
 impl Painter {
     /// Prepares a training. All pictures have one size; `captions` are the tokens of each text, at
     /// most as many as the text encoder takes at a time.
@@ -52,20 +71,80 @@ impl Painter {
         recipe: &Recipe,
     ) -> Result<Trainer, DiffusionError> {
         self.check_lessons(lessons, captions)?;
+        let recipe = &Recipe {
+            at_once: self.at_once(lessons, recipe)?,
+            ..recipe.clone()
+        };
         let (schedule, prediction) = (self.schedule(), self.prediction());
         let of = (lessons, captions);
         Ok(match &self.studio {
-            super::painter::OnDevice::Cpu(studio) => Trainer {
+            Studios::Cpu(studio) => Trainer {
                 device: studio.name().to_owned(),
                 session: OnDevice::Cpu(Box::new(open(studio, schedule, prediction, of, recipe)?)),
             },
-            super::painter::OnDevice::General(studio) => Trainer {
+            Studios::General(studio) => Trainer {
                 device: studio.name().to_owned(),
                 session: OnDevice::General(Box::new(open(
                     studio, schedule, prediction, of, recipe,
                 )?)),
             },
         })
+    }
+
+    /// How many pictures go through the networks at once with the memory that is there. Where not even
+    /// one can, the error says what would fit.
+    fn at_once(&self, lessons: &[Lesson], recipe: &Recipe) -> Result<usize, DiffusionError> {
+        let wanted = recipe.at_once.clamp(1, recipe.pictures.max(1));
+        let (files, precision, copies, device) = match &self.studio {
+            Studios::Cpu(studio) => (
+                studio.files(),
+                studio.place().precision,
+                2,
+                Some(Device::Cpu),
+            ),
+            Studios::General(studio) => {
+                let device = Device::named(studio.name());
+                (studio.files(), studio.place().precision, 1, device)
+            }
+        };
+        let Some(there) = device.and_then(memory) else {
+            return Ok(wanted);
+        };
+        // On the processor the checkpoint has been taken off already.
+        let there = match device {
+            Some(Device::Cuda(_)) => there.saturating_sub(self.bytes()),
+            _ => there,
+        };
+        let (factor, first) = (self.factor(), &lessons[0].picture);
+        let plan = Plan {
+            unet: &files.checkpoint.unet.config,
+            text: &files.checkpoint.text.config,
+            weights: self.bytes(),
+            copies,
+            number: if precision == Precision::Full { 4 } else { 2 },
+            latent: [first.height(), first.width()].map(|side| side as usize / factor),
+        };
+        if let Some(at_once) = plan.at_once(recipe, there) {
+            return Ok(at_once.min(wanted));
+        }
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        let advice = match plan.advice(recipe, there, factor) {
+            Some(settings) => format!("{settings} would fit"),
+            None => String::from("no other settings would fit, take another device"),
+        };
+        Err(DiffusionError::TooMuch(format!(
+            "the training needs about {:.1} GB beside the checkpoint and {} has {:.1} GB left; {advice}",
+            gigabytes(plan.bytes(recipe, 1)),
+            self.device_name(),
+            gigabytes(there),
+        )))
+    }
+
+    fn device_name(&self) -> &str {
+        match &self.studio {
+            Studios::Cpu(studio) => studio.name(),
+            Studios::General(studio) => studio.name(),
+        }
     }
 
     fn check_lessons(
@@ -162,18 +241,14 @@ impl Trainer {
         }
     }
 
-    /// Makes the next step. Where it found no number ([`Found::is_number`]), nothing was learned.
-    pub fn step(&mut self) -> Result<Found, DiffusionError> {
-        fn step<B: BackKernels>(
-            running: &mut Running<B>,
-            name: &str,
-        ) -> Result<Found, DiffusionError> {
-            let Running { session, device } = running;
-            guarded::<B, _>(device, name, || session.step().map_err(|r| failed(name, r)))
-        }
+    /// Makes the next step, at this share of the recipe's rates. Where it found no number
+    /// ([`Found::is_number`]), nothing was learned and the step is not done.
+    ///
+    /// Where memory runs out, fewer pictures go through the networks at once from then on.
+    pub fn step(&mut self, rate_share: f64) -> Result<Found, DiffusionError> {
         match &mut self.session {
-            OnDevice::Cpu(running) => step(running, &self.device),
-            OnDevice::General(running) => step(running, &self.device),
+            OnDevice::Cpu(running) => running.step(rate_share, &self.device),
+            OnDevice::General(running) => running.step(rate_share, &self.device),
         }
     }
 
@@ -187,17 +262,18 @@ impl Trainer {
     }
 
     /// The file from which [`restore`](Self::restore) goes on, so that the rest comes out as it would
-    /// have without the break.
-    pub fn state(&self) -> Result<Vec<u8>, DiffusionError> {
+    /// have without the break. `note` is kept in it.
+    pub fn state(&self, note: &str) -> Result<Vec<u8>, DiffusionError> {
         match &self.session {
-            OnDevice::Cpu(running) => running.session.state(),
-            OnDevice::General(running) => running.session.state(),
+            OnDevice::Cpu(running) => running.session.state(note),
+            OnDevice::General(running) => running.session.state(note),
         }
         .map_err(|reason| failed(&self.device, reason))
     }
 
-    /// Goes on from a saved state of a training with the same pictures and recipe.
-    pub fn restore(&mut self, file: &Container) -> Result<(), DiffusionError> {
+    /// Goes on from a saved state of a training with the same pictures and recipe, and gives the note
+    /// that is in it.
+    pub fn restore(&mut self, file: &Container) -> Result<String, DiffusionError> {
         match &mut self.session {
             OnDevice::Cpu(running) => running.session.restore(file),
             OnDevice::General(running) => running.session.restore(file),

@@ -336,6 +336,23 @@ fn the_demo_pack_gives_the_pictures_that_diffusers_makes_of_its_folder() {
     }
 }
 
+/// `photog train --pack demo` wrote the LoRA, in 24 steps on the photos of one of the sample people;
+/// `tests/reference/lora_loads.py` has seen diffusers take every tensor of it, and made the picture.
+#[test]
+fn a_lora_that_was_trained_here_gives_the_picture_that_diffusers_makes_with_it() {
+    for setting in [KERNELS, GENERAL] {
+        let base = Bench::demo(setting);
+        let bench = Bench::new(setting, base.painter, base.words, "demo_lora");
+        assert_eq!(bench.check("lora"), None, "{setting:?}");
+        let mut plain = bench.requests["lora"].clone();
+        plain.as_object_mut().unwrap().remove("lora");
+        let apart = bench.run(&plain).numbers.into_iter();
+        let wanted = bench.fixture.numbers("lora.latent");
+        let most = apart.zip(wanted).map(|(a, b)| (a - b).abs());
+        assert!(most.fold(0.0, f32::max) > 0.1, "the LoRA changes nothing");
+    }
+}
+
 #[test]
 fn a_single_file_gives_the_pictures_of_its_folder() {
     let single = Bench::in_place_of_tiny(KERNELS, &folder().join("tiny_single.safetensors"));

@@ -21,7 +21,7 @@ const FUSED_QUERIES: usize = 128;
 const FUSED_HEAD: usize = 16;
 
 /// Most scores that are in memory at a time when they are made explicitly: 256 MiB of 32-bit floats.
-pub const MAX_SCORES: usize = 64 << 20;
+const MAX_SCORES: usize = 64 << 20;
 
 /// See [`super::Kernels::attend`].
 pub fn general<B: Backend>(

@@ -13,6 +13,8 @@ use super::{Kernels, Maps, Norm, Tokens, Window, plain_back};
 pub trait BackKernels: Kernels {
     /// The way back through a convolution, with its weights in working order.
     type BackFilter: Send + Sync;
+    /// What attention keeps of the way there, beside what went in and came out.
+    type Kept: Send + 'static;
 
     /// Prepares the way back through a convolution with weights `[outputs, inputs, k, k]`.
     fn back_filter(weight: Tensor<Self, 4>, window: Window) -> Self::BackFilter;
@@ -45,17 +47,24 @@ pub trait BackKernels: Kernels {
         plain_back::layer_norm(norm, input, gradient)
     }
 
+    /// As [`Kernels::attend`], with what its way back needs.
+    fn attend_keeping(
+        query: Tokens<Self>,
+        key: Tokens<Self>,
+        value: Tokens<Self>,
+        heads: usize,
+        causal: bool,
+    ) -> (Tokens<Self>, Self::Kept);
+
     /// The gradients of the query, the key and the value of [`Kernels::attend`]. `output` is what it
     /// gave.
     fn attend_back(
-        [query, key, value]: [Tokens<Self>; 3],
+        went_in: [Tokens<Self>; 3],
         heads: usize,
         causal: bool,
-        output: Tokens<Self>,
+        came_out: (Tokens<Self>, Self::Kept),
         gradient: Tokens<Self>,
-    ) -> [Tokens<Self>; 3] {
-        plain_back::attention([query, key, value], heads, causal, output, gradient)
-    }
+    ) -> [Tokens<Self>; 3];
 
     /// The gradient of the input of [`Kernels::gated_gelu`].
     fn gated_gelu_back(input: Tokens<Self>, gradient: Tokens<Self>) -> Tokens<Self> {
@@ -71,4 +80,56 @@ pub trait BackKernels: Kernels {
     fn double_back(gradient: Maps<Self>) -> Maps<Self> {
         plain_back::double(gradient)
     }
+
+    /// The sum of the squares of all numbers, `[1, 1]`.
+    fn sum_of_squares(numbers: Tensor<Self, 2>) -> Tensor<Self, 2> {
+        numbers.square().sum().unsqueeze()
+    }
+
+    /// A step of AdamW on a matrix that learns, against its gradient times `factor` `[1, 1]`.
+    fn adamw(
+        moments: Moments<Self>,
+        gradient: Tensor<Self, 2>,
+        factor: &Tensor<Self, 2>,
+        step: &AdamStep,
+    ) -> Moments<Self> {
+        plain_back::adamw(moments, gradient, factor, step)
+    }
+}
+
+/// A matrix that learns, with what the optimiser knows of it. All are 32-bit floats.
+#[derive(Clone, Debug)]
+pub struct Moments<B: Kernels> {
+    /// The matrix itself.
+    pub value: Tensor<B, 2>,
+    /// Mean of its gradients.
+    pub first: Tensor<B, 2>,
+    /// Mean of the squares of its gradients.
+    pub second: Tensor<B, 2>,
+}
+
+impl<B: Kernels> Moments<B> {
+    /// A matrix before its first step.
+    pub fn new(value: Tensor<B, 2>) -> Self {
+        Self {
+            first: value.zeros_like(),
+            second: value.zeros_like(),
+            value,
+        }
+    }
+}
+
+/// A step of AdamW (Loshchilov and Hutter 2019), with PyTorch's decay: multiplied by the rate.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamStep {
+    /// How far numbers move.
+    pub rate: f64,
+    /// How much is kept of the means of gradients and of their squares.
+    pub betas: [f64; 2],
+    /// Added to the root of the mean square.
+    pub epsilon: f64,
+    /// The share of a number that is taken off, times the rate.
+    pub decay: f64,
+    /// Number of the step, from 1.
+    pub number: u32,
 }

@@ -5,15 +5,14 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{TensorData, TensorPrimitive};
 
-use super::plain_back::{self, PlainBackFilter};
-use super::{BackKernels, Kernels, Maps, Norm, Tokens, Window};
+use super::{Kernels, Maps, Norm, Tokens, Window};
 use crate::models::cpu::{self, Shape, Sizes};
 
 /// A tensor whose numbers lie in order.
-struct Dense(FlexTensor);
+pub(super) struct Dense(FlexTensor);
 
 impl Dense {
-    fn new<const D: usize>(tensor: Tensor<Flex, D>) -> Self {
+    pub(super) fn new<const D: usize>(tensor: Tensor<Flex, D>) -> Self {
         let tensor = tensor.into_primitive().tensor();
         Self(if tensor.is_contiguous() {
             tensor
@@ -22,24 +21,42 @@ impl Dense {
         })
     }
 
-    fn numbers(&self) -> &[f32] {
+    pub(super) fn numbers(&self) -> &[f32] {
         let layout = self.0.layout();
         &self.0.storage::<f32>()[layout.start_offset()..][..layout.num_elements()]
     }
 }
 
-fn tensor<const D: usize>(numbers: Vec<f32>, sizes: [usize; D]) -> Tensor<Flex, D> {
+pub(super) fn tensor<const D: usize>(numbers: Vec<f32>, sizes: [usize; D]) -> Tensor<Flex, D> {
     let tensor = FlexTensor::from_data(TensorData::new(numbers, sizes));
     Tensor::from_primitive(TensorPrimitive::Float(tensor))
 }
 
-fn shape_of(maps: &Maps<Flex>) -> Shape {
+pub(super) fn shape_of(maps: &Maps<Flex>) -> Shape {
     let [batch, height, width, channels] = maps.dims();
     Shape {
         batch,
         height,
         width,
         channels,
+    }
+}
+
+impl From<Window> for cpu::Window {
+    fn from(window: Window) -> Self {
+        let Window {
+            kernel,
+            stride,
+            before,
+            after,
+        } = window;
+        Self {
+            kernel,
+            stride,
+            before,
+            after,
+            doubled: false,
+        }
     }
 }
 
@@ -70,22 +87,9 @@ impl Kernels for Flex {
 
     fn filter(weight: Tensor<Self, 4>, bias: Tensor<Self, 1>, window: Window) -> Self::Filter {
         let [outputs, inputs, ..] = weight.dims();
-        let Window {
-            kernel,
-            stride,
-            before,
-            after,
-        } = window;
-        let window = cpu::Window {
-            kernel,
-            stride,
-            before,
-            after,
-            doubled: false,
-        };
         let (weight, bias) = (Dense::new(weight), Dense::new(bias));
         let bias = Some(bias.numbers());
-        cpu::Filter::new(weight.numbers(), outputs, inputs, bias, window)
+        cpu::Filter::new(weight.numbers(), outputs, inputs, bias, window.into())
     }
 
     fn apply_filter(
@@ -194,22 +198,5 @@ impl Kernels for Flex {
         let (first, second) = (first.numbers(), second.numbers());
         cpu::concat_channels(first, second, [left, right], &mut out);
         tensor(out, sizes)
-    }
-}
-
-impl BackKernels for Flex {
-    type BackFilter = PlainBackFilter<Self>;
-
-    fn back_filter(weight: Tensor<Self, 4>, window: Window) -> Self::BackFilter {
-        plain_back::back_filter(weight, window)
-    }
-
-    fn apply_back_filter(
-        filter: &Self::BackFilter,
-        gradient: Maps<Self>,
-        height: usize,
-        width: usize,
-    ) -> Maps<Self> {
-        plain_back::conv(filter, gradient, height, width)
     }
 }

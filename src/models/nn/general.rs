@@ -4,7 +4,7 @@ use burn::{Dispatch, Tensor};
 
 use super::plain::{self, PlainFilter, PlainMatrix};
 use super::plain_back::{self, PlainBackFilter};
-use super::{BackKernels, Kernels, Maps, Tokens, Window};
+use super::{BackKernels, Kernels, Maps, Tokens, Window, attention};
 
 impl Kernels for Dispatch {
     type Matrix = PlainMatrix<Self>;
@@ -37,6 +37,7 @@ impl Kernels for Dispatch {
 
 impl BackKernels for Dispatch {
     type BackFilter = PlainBackFilter<Self>;
+    type Kept = ();
 
     fn back_filter(weight: Tensor<Self, 4>, window: Window) -> Self::BackFilter {
         plain_back::back_filter(weight, window)
@@ -49,5 +50,25 @@ impl BackKernels for Dispatch {
         width: usize,
     ) -> Maps<Self> {
         plain_back::conv(filter, gradient, height, width)
+    }
+
+    fn attend_keeping(
+        query: Tokens<Self>,
+        key: Tokens<Self>,
+        value: Tokens<Self>,
+        heads: usize,
+        causal: bool,
+    ) -> (Tokens<Self>, Self::Kept) {
+        (attention::general(query, key, value, heads, causal), ())
+    }
+
+    fn attend_back(
+        went_in: [Tokens<Self>; 3],
+        heads: usize,
+        causal: bool,
+        (came_out, ()): (Tokens<Self>, Self::Kept),
+        gradient: Tokens<Self>,
+    ) -> [Tokens<Self>; 3] {
+        plain_back::attention(went_in, heads, causal, came_out, gradient)
     }
 }

@@ -162,11 +162,12 @@ impl<B: BackKernels> Kernels for Learning<B> {
     ) -> Tokens<Self> {
         let from = [&query, &key, &value].map(|tokens| tokens.clone().inner());
         let [q, k, v] = from.clone();
-        let output = B::attend(q, k, v, heads, causal);
+        let (output, kept) = B::attend_keeping(q, k, v, heads, causal);
         let found = output.clone();
         let parents = [query, key, value].map(raw);
         remember(parents.each_ref(), output, move |gradient, _| {
-            B::attend_back(from, heads, causal, found, gradient).map(|tokens| Some(raw(tokens)))
+            B::attend_back(from, heads, causal, (found, kept), gradient)
+                .map(|tokens| Some(raw(tokens)))
         })
     }
 

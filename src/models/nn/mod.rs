@@ -11,14 +11,17 @@ mod attention;
 mod back;
 mod builder;
 mod cpu;
+mod cpu_back;
 mod general;
 mod kernels;
 mod layers;
 mod learning;
 mod plain;
 mod plain_back;
+#[cfg(test)]
+mod tests;
 
-pub use back::BackKernels;
+pub use back::{AdamStep, BackKernels, Moments};
 pub use builder::{Builder, Layers, Place, Precision, Updates};
 pub use kernels::{Kernels, Norm, Window};
 pub use layers::{Conv, GroupNorm, LayerNorm, Linear};

@@ -9,8 +9,12 @@ use burn::tensor::backend::Backend;
 use burn::tensor::module::conv_transpose2d;
 use burn::tensor::ops::ConvTransposeOptions;
 
-use super::attention::{MAX_SCORES, join, mask_later, split};
-use super::{Maps, Norm, Tokens, Window};
+use super::attention::{join, mask_later, split};
+use super::{AdamStep, BackKernels, Maps, Moments, Norm, Tokens, Window};
+
+/// Most scores of attention that are in memory at a time on the way back: 64 MiB of 32-bit floats, and
+/// as much again for each of the three numbers that go with a score.
+const MAX_SCORES: usize = 16 << 20;
 
 /// A convolution's weights for the way back.
 #[derive(Debug)]
@@ -100,13 +104,24 @@ pub fn layer_norm<B: Backend>(norm: &Norm<B>, input: Tokens<B>, gradient: Tokens
     input.cast(dtype)
 }
 
-/// Makes the scores anew, a piece of the queries at a time, so that those of all are never kept.
 pub fn attention<B: Backend>(
+    from: [Tokens<B>; 3],
+    heads: usize,
+    causal: bool,
+    output: Tokens<B>,
+    gradient: Tokens<B>,
+) -> [Tokens<B>; 3] {
+    attention_in_pieces(from, heads, causal, output, gradient, MAX_SCORES)
+}
+
+/// Makes the scores anew, a piece of the queries at a time, so that at most so many are kept.
+pub fn attention_in_pieces<B: Backend>(
     [query, key, value]: [Tokens<B>; 3],
     heads: usize,
     causal: bool,
     output: Tokens<B>,
     gradient: Tokens<B>,
+    max_scores: usize,
 ) -> [Tokens<B>; 3] {
     let dtype = query.dtype();
     let [query, key, value, output, gradient] =
@@ -114,7 +129,7 @@ pub fn attention<B: Backend>(
     let [batch, _, queries, head] = query.dims();
     let [_, _, keys, _] = key.dims();
     let scale = 1.0 / (head as f64).sqrt();
-    let fitting = (MAX_SCORES / (batch * heads * keys)).clamp(1, queries);
+    let fitting = (max_scores / (batch * heads * keys)).clamp(1, queries);
     let (mut query_parts, mut key_sum, mut value_sum) = (Vec::new(), None, None);
     let add = |sum: &mut Option<Tensor<B, 4>>, part: Tensor<B, 4>| {
         let part = part.cast(DType::F32);
@@ -186,4 +201,24 @@ pub fn double<B: Backend>(gradient: Maps<B>) -> Maps<B> {
         .sum_dim(2)
         .sum_dim(4)
         .reshape([batch, height / 2, width / 2, channels])
+}
+
+pub fn adamw<B: BackKernels>(
+    moments: Moments<B>,
+    gradient: Tensor<B, 2>,
+    factor: &Tensor<B, 2>,
+    step: &AdamStep,
+) -> Moments<B> {
+    let [first_kept, second_kept] = step.betas;
+    let gradient = gradient * factor.clone();
+    let first = moments.first * first_kept + gradient.clone() * (1.0 - first_kept);
+    let second = moments.second * second_kept + gradient.square() * (1.0 - second_kept);
+    let [of_first, of_second] = step.betas.map(|kept| 1.0 - kept.powf(step.number.into()));
+    let spread = second.clone().sqrt() / of_second.sqrt() + step.epsilon;
+    let kept = moments.value * (1.0 - step.rate * step.decay);
+    Moments {
+        value: kept - first.clone() / spread * (step.rate / of_first),
+        first,
+        second,
+    }
 }

@@ -7,10 +7,9 @@ use burn::Tensor;
 use burn::tensor::TensorData;
 
 use super::draws::Draws;
-use super::optimizer::Moments;
 use super::recipe::Recipe;
 use crate::models::lora::{Layer, Network, Product, Update};
-use crate::models::nn::{Adapter, BackKernels, Layers, Learning};
+use crate::models::nn::{Adapter, BackKernels, Layers, Learning, Moments};
 
 /// What learns beside one layer.
 pub struct Factors<B: BackKernels> {

@@ -44,7 +44,7 @@ impl Draws {
 
     /// Picture number `index` of a training, counted over all steps, from so many photos and time
     /// steps. In each round every photo comes once.
-    pub fn draw(&self, index: u64, photos: usize, times: usize, latent: [usize; 3]) -> Draw {
+    pub fn draw(self, index: u64, photos: usize, times: usize, latent: [usize; 3]) -> Draw {
         let round = index / photos as u64;
         let place = (index % photos as u64) as usize;
         let count = latent.iter().product();
@@ -60,7 +60,7 @@ impl Draws {
     }
 
     /// The photos of a round, in the order in which they come (Fisher and Yates).
-    fn order(&self, round: u64, photos: usize) -> Vec<usize> {
+    fn order(self, round: u64, photos: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..photos).collect();
         for last in (1..photos).rev() {
             let other = self.below(Purpose::Order, round, last as u64, last + 1);
@@ -70,7 +70,7 @@ impl Draws {
     }
 
     /// Numbers evenly between `-bound` and `bound`, those of layer number `layer`.
-    pub fn start(&self, layer: u64, count: usize, bound: f32) -> Vec<f32> {
+    pub fn start(self, layer: u64, count: usize, bound: f32) -> Vec<f32> {
         let number = |place: usize| {
             let word = self.word(Purpose::Start, layer, place as u64);
             // The upper 24 bits are what a 32-bit float can hold.
@@ -81,13 +81,13 @@ impl Draws {
     }
 
     /// A whole number below `end`.
-    fn below(&self, purpose: Purpose, first: u64, second: u64, end: usize) -> usize {
+    fn below(self, purpose: Purpose, first: u64, second: u64, end: usize) -> usize {
         let word = u128::from(self.word(purpose, first, second));
         ((word * end as u128) >> 64) as usize
     }
 
     /// 64 bits for a purpose and two numbers.
-    fn word(&self, purpose: Purpose, first: u64, second: u64) -> u64 {
+    fn word(self, purpose: Purpose, first: u64, second: u64) -> u64 {
         [purpose as u64, first, second]
             .into_iter()
             .fold(mix(self.seed), |state, number| mix(state ^ mix(number)))

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Int, TensorData};
 
 use super::adapters::{Factors, Leaves, adapters_of};
 use super::objective;
-use super::optimizer::{AdamStep, clip};
+use super::optimizer::{adam, clip};
 use super::recipe::Recipe;
 use crate::models::clip::TextEncoder;
 use crate::models::lora::Network;
@@ -188,12 +188,14 @@ impl<B: BackKernels> Learner<B> {
     }
 
     /// Learns from the pictures of one step, in as many passes as there are batches, and says what it
-    /// found. `step` counts from 0. Nothing is changed where the loss or the gradient is not a number.
+    /// found. `step` counts from 0, and the rates are this share of the recipe's. Nothing is changed where
+    /// the loss or the gradient is not a number.
     pub fn step(
         &mut self,
         batches: &[Batch<B>],
         step: usize,
         recipe: &Recipe,
+        rate_share: f64,
     ) -> Result<Found, String> {
         let Gradients { loss, of_factors } = self.gradients(batches, recipe.min_snr);
         let Some([factor, length]) = clip(&of_factors, recipe.clip) else {
@@ -212,20 +214,17 @@ impl<B: BackKernels> Learner<B> {
         if !found.is_number() {
             return Ok(found);
         }
-        let adam = AdamStep {
-            number: step as i32 + 1,
-            decay: recipe.decay,
-        };
-        let share = recipe.curve.share(step, recipe.steps);
+        let share = recipe.curve.share(step, recipe.steps) * rate_share;
         let mut gradients = of_factors.into_iter();
         for factors in &mut self.factors {
             let rate = match factors.layer.network {
                 Network::Unet => recipe.unet_rate,
                 Network::Text => recipe.text_rate.unwrap_or(0.0),
             };
+            let adam = adam(step as u32 + 1, rate * share, recipe.decay);
             let both = [&mut factors.down, &mut factors.up];
             for (moments, gradient) in both.into_iter().zip(&mut gradients) {
-                moments.step(gradient, factor.clone(), rate * share, adam);
+                *moments = B::adamw(moments.clone(), gradient, &factor, &adam);
             }
         }
         Ok(found)

@@ -15,6 +15,7 @@
 mod adapters;
 mod draws;
 mod learner;
+mod memory;
 mod objective;
 mod optimizer;
 mod recipe;
@@ -23,5 +24,6 @@ mod session;
 mod tests;
 
 pub use learner::{Found, Learner};
+pub use memory::Plan;
 pub use recipe::{Curve, Recipe};
 pub use session::{Photo, Session};

@@ -8,16 +8,19 @@ use burn::tensor::TensorData;
 use super::adapters::{self, Factors};
 use super::draws::{Draw, Draws};
 use super::learner::{Batch, Found, Learner};
-use super::optimizer::Moments;
 use super::recipe::Recipe;
 use crate::models::lora::{Layer, Update, kohya_name};
-use crate::models::nn::{BackKernels, Maps};
+use crate::models::nn::{BackKernels, Maps, Moments};
 use crate::models::weights::{Container, Kept, Named, write_safetensors};
 
 /// What the file of a state says that it is.
 const KIND: (&str, &str) = ("photog_training_state", "1");
 /// Where the file of a state has the number of steps that are done.
 const STEPS_DONE: &str = "steps_done";
+/// Where it has the recipe.
+const RECIPE: &str = "recipe";
+/// Where it has the caller's note.
+const NOTE: &str = "note";
 
 /// The latents that a photo may have, and its caption.
 pub struct Photo<B: BackKernels> {
@@ -53,8 +56,17 @@ impl<B: BackKernels> Session<B> {
         self.steps_done
     }
 
-    /// Makes the next step. Where it found no number, nothing was learned and the step is not done.
-    pub fn step(&mut self) -> Result<Found, String> {
+    /// Lets half as many pictures go through the networks at once from now on, which gives the same
+    /// result with less memory. False where it is one already.
+    pub fn halve_at_once(&mut self) -> bool {
+        let at_once = self.recipe.at_once.min(self.recipe.pictures);
+        self.recipe.at_once = at_once.div_ceil(2).max(1);
+        at_once > 1
+    }
+
+    /// Makes the next step, at this share of the recipe's rates. Where it found no number, nothing was
+    /// learned and the step is not done.
+    pub fn step(&mut self, rate_share: f64) -> Result<Found, String> {
         let Recipe {
             pictures, at_once, ..
         } = self.recipe;
@@ -71,7 +83,9 @@ impl<B: BackKernels> Session<B> {
             .chunks(pictures.div_ceil(passes))
             .map(|draws| self.batch(draws))
             .collect();
-        let found = self.learner.step(&batches, self.steps_done, &self.recipe)?;
+        let found = self
+            .learner
+            .step(&batches, self.steps_done, &self.recipe, rate_share)?;
         if found.is_number() {
             self.steps_done += 1;
         }
@@ -115,8 +129,8 @@ impl<B: BackKernels> Session<B> {
         adapters::updates(&self.learner.factors, self.recipe.scale(), numbers_of)
     }
 
-    /// The file from which [`restore`](Self::restore) goes on.
-    pub fn state(&self) -> Result<Vec<u8>, String> {
+    /// The file from which [`restore`](Self::restore) goes on, with a note of the caller in it.
+    pub fn state(&self, note: &str) -> Result<Vec<u8>, String> {
         let mut all = Vec::new();
         for factors in &self.learner.factors {
             for (name, moments) in parts(factors) {
@@ -141,6 +155,8 @@ impl<B: BackKernels> Session<B> {
         let metadata = BTreeMap::from([
             (KIND.0.to_owned(), KIND.1.to_owned()),
             (STEPS_DONE.to_owned(), self.steps_done.to_string()),
+            (RECIPE.to_owned(), self.recipe_as_text()),
+            (NOTE.to_owned(), note.to_owned()),
         ]);
         let mut file = Vec::new();
         write_safetensors(&tensors, &metadata, Kept::Full, &mut file)
@@ -148,8 +164,9 @@ impl<B: BackKernels> Session<B> {
         Ok(file)
     }
 
-    /// Goes on from a state. An error says what does not fit; the session is then as it was.
-    pub fn restore(&mut self, file: &Container) -> Result<(), String> {
+    /// Goes on from a state, and gives the note that is in it. An error says what does not fit; the
+    /// session is then as it was.
+    pub fn restore(&mut self, file: &Container) -> Result<String, String> {
         let of = |name: &str| file.metadata().get(name).map(String::as_str);
         if of(KIND.0) != Some(KIND.1) {
             return Err(String::from("the file is no saved state of a training"));
@@ -158,6 +175,9 @@ impl<B: BackKernels> Session<B> {
             .and_then(|text| text.parse().ok())
             .filter(|&done| done <= self.recipe.steps)
             .ok_or("the file does not say how many steps are done")?;
+        if of(RECIPE) != Some(&self.recipe_as_text()) {
+            return Err(String::from("it was trained by another recipe"));
+        }
         let device = self.learner.device().clone();
         let read = |name: &str, sizes: [usize; 2]| {
             let view = file.get(name).filter(|view| view.shape == sizes);
@@ -185,7 +205,16 @@ impl<B: BackKernels> Session<B> {
             }
         }
         self.steps_done = steps_done;
-        Ok(())
+        Ok(of(NOTE).unwrap_or_default().to_owned())
+    }
+
+    /// The recipe, as far as results depend on it.
+    fn recipe_as_text(&self) -> String {
+        let recipe = Recipe {
+            at_once: 0,
+            ..self.recipe.clone()
+        };
+        format!("{recipe:?}")
     }
 }
 

@@ -1,5 +1,7 @@
 //! Trainings against PyTorch and PEFT (`tests/reference/lora_training.py`).
 
+mod sessions;
+
 use burn::backend::Flex;
 use burn::tensor::TensorData;
 use burn::{Dispatch, Tensor};
@@ -75,21 +77,25 @@ fn checkpoint() -> Box<Checkpoint> {
     }
 }
 
+/// The tokens of each picture of a training.
+fn captions(fixture: &Fixture, inputs: &str) -> Vec<Vec<u32>> {
+    let name = format!("{inputs}.tokens");
+    let length = fixture.sizes(&name)[1];
+    let tokens = fixture.numbers(&name).chunks(length);
+    tokens
+        .map(|tokens| tokens.iter().map(|&token| token as u32).collect())
+        .collect()
+}
+
 impl Case {
     /// The networks with the factors that the reference begins with.
     fn learner<B: OnCpu + BackKernels>(&self, fixture: &Fixture) -> Learner<B> {
-        let name = format!("{}.tokens", self.inputs);
-        let length = fixture.sizes(&name)[1];
-        let tokens = fixture.numbers(&name).chunks(length);
-        let captions = tokens
-            .map(|tokens| tokens.iter().map(|&token| token as u32).collect())
-            .collect();
         let mut learner = Learner::open(
             &checkpoint(),
             &place(),
             Schedule::new(Betas::default()).unwrap(),
             self.prediction,
-            captions,
+            captions(fixture, self.inputs),
             &self.recipe,
         )
         .unwrap();
@@ -197,7 +203,7 @@ fn ten_steps_go_as_in_pytorch<B: OnCpu + BackKernels>() {
         let norms = fixture.numbers(&format!("{}.norms", case.name));
         for step in 0..STEPS {
             let batches = case.batches(&fixture, step);
-            let found = learner.step(&batches, step, &case.recipe).unwrap();
+            let found = learner.step(&batches, step, &case.recipe, 1.0).unwrap();
             let own = &losses[step * case.micro_batches..][..case.micro_batches];
             let wanted = own.iter().sum::<f32>() / own.len() as f32;
             let (name, wanted) = (case.name, f64::from(wanted));

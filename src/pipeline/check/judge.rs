@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     fetch::{FetchError, FetchLimits, Fetcher},
-    imaging::{self, ImagingError},
+    imaging::{self, ImagingError, RgbImage},
     job::{CancelReason, JobContext},
     models::face::{Embedding, Fingerprint, Flaw},
 };
@@ -44,12 +44,12 @@ pub enum PhotoSource<'a> {
 }
 
 /// A photo with what later rules about all photos need.
-pub(super) struct Judged {
-    pub(super) report: PhotoReport,
+pub(in crate::pipeline) struct Judged {
+    pub(in crate::pipeline) report: PhotoReport,
     /// The face of a usable photo, where persons are compared.
-    pub(super) embedding: Option<Embedding>,
+    pub(in crate::pipeline) embedding: Option<Embedding>,
     /// What makes the photo recognisable, of those with a face.
-    pub(super) fingerprint: Option<Fingerprint>,
+    pub(in crate::pipeline) fingerprint: Option<Fingerprint>,
 }
 
 impl From<PhotoReport> for Judged {
@@ -63,37 +63,47 @@ impl From<PhotoReport> for Judged {
 }
 
 /// Judges photos one by one; the results stand in the order of the photos. Faces that will be
-/// `compared` are described.
+/// `compared` are described. What is usable is shown to `visit` as soon as it is judged: the place
+/// in `photos`, the upright pixels, and what is known of them.
 ///
 /// Photos are got and judged a few at a time, so that the files of a large request are never in
-/// memory together, and of their pixels only one photo's. `Err` when the job has to stop.
-pub(super) fn judge_each(
+/// memory together, and of their pixels only one photo's: those that `visit` sees are gone when it
+/// returns. `Err` when the job has to stop, or with what `visit` fails with.
+pub(in crate::pipeline) fn judge_each<E: From<CancelReason>>(
     photos: &[PhotoSource<'_>],
     fetcher: &Fetcher,
     observer: &dyn Observer,
     compared: bool,
     context: &JobContext,
-) -> Result<Vec<Judged>, CancelReason> {
+    mut visit: impl FnMut(usize, &RgbImage, &Judged) -> Result<(), E>,
+) -> Result<Vec<Judged>, E> {
     let limits = FetchLimits::default();
-    let judge = |bytes: &[u8]| judge(bytes, observer, compared, PHOTO_TIME_MAX, context);
     let mut judged = Vec::with_capacity(photos.len());
+    let mut judge = |at: usize, bytes: &[u8]| {
+        let (judged, usable) = judge(bytes, observer, compared, PHOTO_TIME_MAX, context)?;
+        if let Some(photo) = usable {
+            visit(at, &photo, &judged)?;
+        }
+        Ok::<_, E>(judged)
+    };
     for batch in photos.chunks(limits.parallel) {
         let addresses: Vec<&str> = batch.iter().filter_map(address).collect();
         let mut files = fetcher.fetch_all(&addresses, &limits, context)?.into_iter();
         for photo in batch {
             context.checkpoint()?;
+            let at = judged.len();
             judged.push(match photo {
                 PhotoSource::Address(_) => {
                     match files.next().expect("there is one result for each address") {
-                        Ok(bytes) => judge(&bytes)?,
+                        Ok(bytes) => judge(at, &bytes)?,
                         Err(error) => not_fetched(&error).into(),
                     }
                 }
                 PhotoSource::Path(path) => match read_file(path, limits.picture_bytes_max) {
-                    Ok(bytes) => judge(&bytes)?,
+                    Ok(bytes) => judge(at, &bytes)?,
                     Err(error) => not_read(&error).into(),
                 },
-                PhotoSource::Bytes(bytes) => judge(bytes)?,
+                PhotoSource::Bytes(bytes) => judge(at, bytes)?,
             });
             let fraction = judged.len() as f64 / photos.len() as f64;
             let note = format!("photo {} of {}", judged.len(), photos.len());
@@ -110,8 +120,9 @@ fn address<'a>(photo: &PhotoSource<'a>) -> Option<&'a str> {
     }
 }
 
-/// Judges one photo. Decodes before looking at the size, so that a damaged small file is called
-/// damaged; looks for faces only where the file is fit. `Err` when the job has to stop.
+/// Judges one photo, and gives the upright pixels of a usable one. Decodes before looking at the
+/// size, so that a damaged small file is called damaged; looks for faces only where the file is fit.
+/// `Err` when the job has to stop.
 ///
 /// The time is bounded: decoding by the limits on pixels, the networks by the sizes of their inputs,
 /// and a photo whose pixels were not there after `time_max` is given up, so that the photos behind
@@ -122,19 +133,20 @@ pub(super) fn judge(
     compared: bool,
     time_max: Duration,
     context: &JobContext,
-) -> Result<Judged, CancelReason> {
+) -> Result<(Judged, Option<RgbImage>), CancelReason> {
     let started = Instant::now();
     let photo = match imaging::decode(bytes, &imaging::Limits::default()) {
         Ok(photo) => photo,
-        Err(error) => return Ok(undecoded(&error).into()),
+        Err(error) => return Ok((undecoded(&error).into(), None)),
     };
     let size = photo.dimensions();
     let refused = |verdict, detail: &dyn Display| {
         let report = PhotoReport::refused(verdict, &detail);
-        Judged::from(PhotoReport {
+        let report = PhotoReport {
             size: Some(size),
             ..report
-        })
+        };
+        (Judged::from(report), None)
     };
     let (width, height) = size;
     if width.min(height) <= SIDE_TOO_SMALL {
@@ -176,7 +188,8 @@ pub(super) fn judge(
         judged.fingerprint = Some(Fingerprint::of(&photo));
         judged.embedding = embedding;
     }
-    Ok(judged)
+    let usable = judged.report.is_usable().then_some(photo);
+    Ok((judged, usable))
 }
 
 /// The rules about the face of one photo of this width and height, and why.

@@ -15,8 +15,11 @@ mod verdict;
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
 pub use judge::PhotoSource;
-use judge::judge_each;
+pub(super) use judge::{Judged, judge_each};
 pub use observe::{FaceSource, Observer};
+#[cfg(test)]
+pub(super) use observe::{Observation, Portrait};
+pub(super) use people::of_the_person;
 use request::CheckRequest;
 use serde::Serialize;
 pub use verdict::{PhotoReport, Verdict};
@@ -29,6 +32,7 @@ use super::{
 use crate::{
     domain::Problem,
     fetch::Fetcher,
+    imaging::RgbImage,
     job::{CancelReason, JobContext},
     models::{ModelError, catalog::MODEL_FOLDER, face::Fingerprint},
 };
@@ -38,6 +42,10 @@ use crate::{
 const ECHO_BYTES_MAX: usize = 4096;
 /// How many characters of a longer one are repeated: enough to tell what kind it is.
 const ECHO_CHARS: usize = 64;
+
+/// What is said of a photo that shows somebody else.
+pub(super) const ANOTHER_PERSON: &str = "the face is not that of the person in most of the other \
+                                         photos; send photos of one person only";
 
 /// What was found out about all photos of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +72,9 @@ pub fn judge_photos(
     context: &JobContext,
 ) -> Result<Judgement, CancelReason> {
     let threshold = same_person.then(|| observer.same_person().ok()).flatten();
-    let mut judged = judge_each(photos, fetcher, observer, threshold.is_some(), context)?;
+    let compared = threshold.is_some();
+    let unseen = |_, _: &RgbImage, _: &Judged| Ok::<_, CancelReason>(());
+    let mut judged = judge_each(photos, fetcher, observer, compared, context, unseen)?;
     let same_person = threshold.and_then(|threshold| compare_persons(&mut judged, threshold));
     let same_shots = same_shots(&judged);
     Ok(Judgement {
@@ -76,7 +86,7 @@ pub fn judge_photos(
 }
 
 /// Gives the verdict 9 to those who are somebody else.
-fn compare_persons(judged: &mut [judge::Judged], threshold: f32) -> Option<bool> {
+fn compare_persons(judged: &mut [Judged], threshold: f32) -> Option<bool> {
     let faces: Vec<_> = judged
         .iter()
         .filter_map(|photo| photo.embedding.as_ref())
@@ -84,20 +94,17 @@ fn compare_persons(judged: &mut [judge::Judged], threshold: f32) -> Option<bool>
     if faces.len() < 2 {
         return None;
     }
-    let same = people::of_the_person(&faces, threshold);
+    let same = of_the_person(&faces, threshold);
     let photos = judged.iter_mut().filter(|photo| photo.embedding.is_some());
     for (photo, _) in photos.zip(&same).filter(|(_, same)| !**same) {
         photo.report.verdict = Verdict::AnotherPerson;
-        photo.report.detail = Some(String::from(
-            "the face is not that of the person in most of the other photos; send photos of one \
-             person only",
-        ));
+        photo.report.detail = Some(ANOTHER_PERSON.to_owned());
     }
     Some(same.iter().all(|same| *same))
 }
 
 /// The earliest photo of which each photo is a copy.
-fn same_shots(judged: &[judge::Judged]) -> Vec<(usize, usize)> {
+fn same_shots(judged: &[Judged]) -> Vec<(usize, usize)> {
     let prints: Vec<(usize, &Fingerprint)> = judged
         .iter()
         .enumerate()
@@ -194,7 +201,7 @@ impl Judgement {
 }
 
 /// An address as results repeat it.
-fn echo(address: &str) -> Cow<'_, str> {
+pub(super) fn echo(address: &str) -> Cow<'_, str> {
     if address.len() <= ECHO_BYTES_MAX {
         return Cow::Borrowed(address);
     }
@@ -202,7 +209,7 @@ fn echo(address: &str) -> Cow<'_, str> {
     Cow::Owned(start + "…")
 }
 
-fn no_network(error: &ModelError) -> Failure {
+pub(super) fn no_network(error: &ModelError) -> Failure {
     let text = match error {
         ModelError::Missing { .. } | ModelError::List(_) => error.to_string(),
         _ => format!(

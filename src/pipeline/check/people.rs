@@ -23,7 +23,7 @@ use crate::models::face::Embedding;
 /// person, and in each of 875 groups of one person's photos with one of a stranger the stranger and
 /// nobody else is found. Against the mean of the others, photos of the person have at least 0.62 and
 /// those of strangers at most 0.32.
-pub(super) fn of_the_person(faces: &[&Embedding], threshold: f32) -> Vec<bool> {
+pub(in crate::pipeline) fn of_the_person(faces: &[&Embedding], threshold: f32) -> Vec<bool> {
     let matches = |one: &Embedding| {
         let cosines = faces.iter().map(|other| one.cosine(other));
         let matching: Vec<f32> = cosines.filter(|cosine| *cosine >= threshold).collect();

@@ -25,7 +25,9 @@ impl From<DiffusionError> for ArtistError {
             DiffusionError::Weights(_) => Self::Weights(text),
             DiffusionError::Lora { name, reason } => Self::Lora { name, reason },
             DiffusionError::Request(_) => Self::Request(text),
-            DiffusionError::OutOfMemory { .. } => Self::OutOfMemory(text),
+            DiffusionError::OutOfMemory { .. } | DiffusionError::TooMuch(_) => {
+                Self::OutOfMemory(text)
+            }
             DiffusionError::Stopped => Self::Stopped,
             DiffusionError::Device { .. } => Self::Device(text),
         }

@@ -2,15 +2,13 @@
 //! defaults.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::prepare::Background;
 use crate::{
     models::training::{Curve, Recipe},
     pack::Pack,
-    pipeline::{
-        configure::Configure,
-        reply::Failure,
-        request::{Members, invalid},
-    },
+    pipeline::{configure::Configure, reply::Failure, request::invalid},
 };
 
 /// Longest text that is put before the caption, in bytes.
@@ -20,16 +18,6 @@ const NAME_BYTES_MAX: usize = 512;
 /// Sides of training pictures are multiples of this: the UNet of Stable Diffusion halves a latent three
 /// times, and a latent pixel stands for eight.
 const SIDE_STEP: usize = 64;
-
-/// What becomes of the background of training photos.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Background {
-    /// It becomes white, so that the person alone is learned.
-    White,
-    /// It stays.
-    Keep,
-}
 
 /// The settings of a training, all decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +56,8 @@ pub struct Settings {
     pub background: Background,
     /// What is put before the caption.
     pub training_prefix_prompt: String,
+    /// The words that the person is trained with, and is called by later.
+    pub caption: String,
     /// What all choices follow from.
     pub seed: u64,
     /// Checkpoint to train for; none takes the first by name.
@@ -97,18 +87,34 @@ impl Settings {
             crop_ratio: 3.0,
             background: Background::White,
             training_prefix_prompt: String::new(),
+            caption: String::from("photog_face, photog, 1person"),
             seed: recipe.seed,
             sd_model_checkpoint: None,
         };
         match pack {
             None => usual,
-            Some(Pack::Demo) => usual,
+            // Small networks that learn at a high rate, and words that they know.
+            Some(Pack::Demo) => Self {
+                resolution: 256,
+                steps_per_photos: 25,
+                max_train_steps: 200,
+                val_and_checkpointing_steps: 50,
+                learning_rate: 2e-3,
+                text_encoder_learning_rate: 1e-3,
+                lr_scheduler: Curve::Cosine,
+                rank: 32,
+                network_alpha: 32.0,
+                min_snr_gamma: 5.0,
+                background: Background::Keep,
+                caption: String::from("a portrait of a person"),
+                ..usual
+            },
         }
     }
 
     /// Reads the options of a request. Warnings say what was ignored or moved into its range.
-    pub(super) fn read(
-        options: Members,
+    pub fn read(
+        options: Map<String, Value>,
         defaults: &Self,
     ) -> Result<(Self, bool, Vec<String>), Failure> {
         let mut read = Configure::new(options);
@@ -121,7 +127,10 @@ impl Settings {
             };
         }
         set!(resolution, read.count("resolution", 64..=1024)?);
-        set!(steps_per_photos, read.count("steps_per_photos", 1..=10_000)?);
+        set!(
+            steps_per_photos,
+            read.count("steps_per_photos", 1..=10_000)?
+        );
         set!(max_train_steps, read.count("max_train_steps", 1..=100_000)?);
         set!(
             val_and_checkpointing_steps,
@@ -190,6 +199,14 @@ impl Settings {
         Ok((settings, overwrite, read.finish()))
     }
 
+    /// The caption with what is put before it.
+    pub fn whole_caption(&self) -> String {
+        match self.training_prefix_prompt.trim() {
+            "" => self.caption.clone(),
+            prefix => format!("{prefix}, {}", self.caption),
+        }
+    }
+
     /// How many steps are made with so many usable photos.
     pub fn steps(&self, photos: usize) -> usize {
         (photos * self.steps_per_photos).min(self.max_train_steps)
@@ -219,7 +236,7 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -4,12 +4,15 @@ use std::time::Instant;
 
 use crate::{
     domain::Problem,
-    job::CancelReason,
+    job::{CancelReason, Finish},
     pipeline::{Failure, JobInput, failure_answer},
     queue::{CancelledJob, JobKey, Push, QueueError},
 };
 
-use super::{super::slot, Pool};
+use super::{
+    super::{roster::Running, slot},
+    Pool,
+};
 
 impl Pool {
     /// Ends entries whose process died with no delivery left. Call before any slot starts.
@@ -47,6 +50,23 @@ impl Pool {
 
     /// Cancels a job: one that waits ends at once, one that runs is told to stop.
     pub async fn cancel(&self, job: JobKey) -> Result<(), QueueError> {
+        self.cancel_or(job, |running| running.cancel.cancel(CancelReason::User))
+            .await
+    }
+
+    /// Asks a running job to leave out the rest and succeed with what it has; one that waits has
+    /// nothing, and is cancelled.
+    pub async fn cancel_and_keep(&self, job: JobKey) -> Result<(), QueueError> {
+        self.cancel_or(job, |running| running.finish.ask(Finish::All))
+            .await
+    }
+
+    /// Ends a job that waits, and tells one that runs something else.
+    async fn cancel_or(
+        &self,
+        job: JobKey,
+        tell: impl FnOnce(&Running) + Send,
+    ) -> Result<(), QueueError> {
         match self.0.store.cancel(job.clone()).await? {
             CancelledJob::Taken(push) => {
                 let failure = Failure::from(CancelReason::User);
@@ -55,7 +75,7 @@ impl Pool {
             }
             CancelledJob::Running => {
                 if let Some(running) = self.lock().running_on(&job) {
-                    running.cancel.cancel(CancelReason::User);
+                    tell(running);
                 }
                 Ok(())
             }

@@ -328,6 +328,7 @@ mod tests {
             progress: JobProgress {
                 fraction: 0.29,
                 note: String::new(),
+                training: None,
             },
             steps: None,
             skipped: false,

@@ -67,7 +67,7 @@ impl UnetConfig {
     pub const TRANSFORMER_NORM_EPS: f64 = 1e-6;
 
     /// The defaults of diffusers, which its files may leave out.
-    pub(in super::super) fn diffusers_default() -> Self {
+    pub(in crate::models) fn diffusers_default() -> Self {
         Self {
             in_channels: 4,
             out_channels: 4,
