@@ -198,11 +198,16 @@ impl Painter {
         }
     }
 
-    fn vae(&self) -> &Part<VaeConfig> {
-        let files = match &self.studio {
+    /// The files that its networks were made from.
+    pub(super) fn files(&self) -> &Files {
+        match &self.studio {
             OnDevice::Cpu(studio) => studio.files(),
             OnDevice::General(studio) => studio.files(),
-        };
+        }
+    }
+
+    fn vae(&self) -> &Part<VaeConfig> {
+        let files = self.files();
         files.vae.as_ref().unwrap_or(&files.checkpoint.vae)
     }
 }

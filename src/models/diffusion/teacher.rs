@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use burn::Dispatch;
 use burn::backend::Flex;
 use burn::tensor::DType;
-use burn::{Dispatch, Tensor};
 
 use super::guard::guarded;
 use super::painter::OnDevice as Studios;
@@ -95,18 +95,11 @@ impl Painter {
     /// one can, the error says what would fit.
     fn at_once(&self, lessons: &[Lesson], recipe: &Recipe) -> Result<usize, DiffusionError> {
         let wanted = recipe.at_once.clamp(1, recipe.pictures.max(1));
-        let (files, precision, copies, device) = match &self.studio {
-            Studios::Cpu(studio) => (
-                studio.files(),
-                studio.place().precision,
-                2,
-                Some(Device::Cpu),
-            ),
-            Studios::General(studio) => {
-                let device = Device::named(studio.name());
-                (studio.files(), studio.place().precision, 1, device)
-            }
+        let (name, precision, copies) = match &self.studio {
+            Studios::Cpu(studio) => (studio.name(), studio.place().precision, 2),
+            Studios::General(studio) => (studio.name(), studio.place().precision, 1),
         };
+        let device = Device::named(name);
         let Some(there) = device.and_then(memory) else {
             return Ok(wanted);
         };
@@ -117,8 +110,8 @@ impl Painter {
         };
         let (factor, first) = (self.factor(), &lessons[0].picture);
         let plan = Plan {
-            unet: &files.checkpoint.unet.config,
-            text: &files.checkpoint.text.config,
+            unet: &self.files().checkpoint.unet.config,
+            text: &self.files().checkpoint.text.config,
             weights: self.bytes(),
             copies,
             number: if precision == Precision::Full { 4 } else { 2 },
@@ -133,18 +126,10 @@ impl Painter {
             None => String::from("no other settings would fit, take another device"),
         };
         Err(DiffusionError::TooMuch(format!(
-            "the training needs about {:.1} GB beside the checkpoint and {} has {:.1} GB left; {advice}",
+            "the training needs about {:.1} GB beside the checkpoint and {name} has {:.1} GB left; {advice}",
             gigabytes(plan.bytes(recipe, 1)),
-            self.device_name(),
             gigabytes(there),
         )))
-    }
-
-    fn device_name(&self) -> &str {
-        match &self.studio {
-            Studios::Cpu(studio) => studio.name(),
-            Studios::General(studio) => studio.name(),
-        }
     }
 
     fn check_lessons(
@@ -198,14 +183,10 @@ fn open<B: Home + BackKernels>(
                 );
                 studio.encoder().forward(maps)
             });
-            let [mut means, mut deviations] = [const { Vec::new() }; 2];
-            for posterior in &posteriors {
-                means.push(posterior.mode().cast(DType::F32));
-                deviations.push(posterior.deviation().cast(DType::F32));
-            }
+            let both = posteriors.each_ref();
             Photo {
-                means: both(means),
-                deviations: both(deviations),
+                means: both.map(|posterior| posterior.mode().cast(DType::F32)),
+                deviations: both.map(|posterior| posterior.deviation().cast(DType::F32)),
                 caption: lesson.caption,
             }
         };
@@ -224,12 +205,6 @@ fn open<B: Home + BackKernels>(
         session,
         device: place.device.clone(),
     })
-}
-
-/// Two tensors that were made as a pair.
-fn both<B: BackKernels>(pair: Vec<Tensor<B, 4>>) -> [Tensor<B, 4>; 2] {
-    pair.try_into()
-        .expect("each picture and its mirror image have one")
 }
 
 impl Trainer {

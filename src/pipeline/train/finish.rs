@@ -1,11 +1,6 @@
 //! The end of a training: which checkpoints become the LoRA, and what is written down.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
 use serde_json::{Map, Value};
 
@@ -243,12 +238,11 @@ pub(super) fn record(
         Ok(Value::Object(settings)) => settings,
         _ => Map::new(),
     };
-    let seconds = Duration::from_secs_f64(course.seconds.max(0.0));
     Ok(Person {
         model_id: task.id.clone(),
         job: task.job.clone(),
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        seconds: (seconds.as_secs_f64() * 1000.0).round() / 1000.0,
+        seconds: (course.seconds.max(0.0) * 1000.0).round() / 1000.0,
         base: people::Base {
             name: base.name.clone(),
             sha256: base.sha256.clone(),

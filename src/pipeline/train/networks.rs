@@ -12,7 +12,7 @@ use crate::{
         },
         library::LoadError,
         lora::{Layer, Update},
-        prompt::{Chunker, EmbeddingNames, Emphasis},
+        prompt::{Chunk, Chunker, EmbeddingNames, Emphasis},
         sampling::{FromPicture, Method, NoiseRequest, NoiseSource, Request, Spacing, plan},
         training::{Found, Recipe},
         weights::Container,
@@ -51,13 +51,8 @@ struct Opened(Arc<Painter>);
 
 impl Model for Opened {
     fn tokens(&self, caption: &str) -> Result<Vec<u32>, DiffusionError> {
-        let names = EmbeddingNames::default();
-        let mut chunker = Chunker::new(self.0.tokenizer(), &names);
-        chunker.emphasis = Emphasis::None;
-        let chunks = chunker.chunks(caption).map_err(request)?;
-        Ok(chunks
-            .first()
-            .map_or_else(Vec::new, |chunk| chunk.ids.to_vec()))
+        let first = first_chunk(&self.0, caption)?;
+        Ok(first.map_or_else(Vec::new, |chunk| chunk.ids.to_vec()))
     }
 
     fn train(
@@ -162,12 +157,17 @@ fn picture(
 
 /// What the UNet attends to for some words.
 fn encode(painter: &Painter, words: &str) -> Result<Text, DiffusionError> {
+    let first = first_chunk(painter, words)?;
+    painter.encode_text(first.as_slice(), &|_| None, 1, Emphasis::None)
+}
+
+/// Some words as the text encoder takes them, as far as it takes them at once.
+fn first_chunk(painter: &Painter, words: &str) -> Result<Option<Chunk>, DiffusionError> {
     let names = EmbeddingNames::default();
     let mut chunker = Chunker::new(painter.tokenizer(), &names);
     chunker.emphasis = Emphasis::None;
-    let mut chunks = chunker.chunks(words).map_err(request)?;
-    chunks.truncate(1);
-    painter.encode_text(&chunks, &|_| None, 1, Emphasis::None)
+    let chunks = chunker.chunks(words).map_err(request)?;
+    Ok(chunks.into_iter().next())
 }
 
 fn request(error: impl std::fmt::Display) -> DiffusionError {
