@@ -8,6 +8,7 @@
 //!
 //! Nothing here reads files, knows addresses or judges what a picture shows.
 
+pub mod blend;
 pub mod blur;
 pub mod canny;
 pub mod compose;
@@ -18,6 +19,7 @@ mod format;
 mod jpeg;
 mod layout;
 pub mod mask;
+pub mod morphology;
 pub mod png_text;
 #[cfg(test)]
 pub(crate) mod reference;

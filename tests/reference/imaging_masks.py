@@ -94,6 +94,15 @@ def blurs():
         keep(f"box/small_mask/{size}", cv2.blur(MASKS["small_mask"], (size, size)))
 
 
+def morphology():
+    sides = {"small_mask": [2, 3, 4, 9, 16, 64], "wide_mask": [7, 32], "row_mask": [3, 4, 32]}
+    for name, side in [(name, side) for name in sides for side in sides[name]]:
+        kernel = np.ones((side, side), np.uint8)
+        keep(f"dilate/{name}/{side}", cv2.dilate(MASKS[name], kernel))
+        keep(f"erode/{name}/{side}", cv2.erode(MASKS[name], kernel))
+        keep(f"close/{name}/{side}", cv2.morphologyEx(MASKS[name], cv2.MORPH_CLOSE, kernel))
+
+
 def resizes():
     for kernel in ["lanczos", "bicubic"]:
         way = getattr(Image.Resampling, kernel.upper())
@@ -218,7 +227,7 @@ def texts():
 
 
 def main():
-    for make in [canny, blurs, resizes, fits, compositions]:
+    for make in [canny, blurs, morphology, resizes, fits, compositions]:
         make()
     items = texts()
     metadata = {
