@@ -26,6 +26,7 @@ pub(crate) mod reference;
 mod resize;
 #[cfg(test)]
 pub(crate) mod samples;
+mod similarity;
 #[cfg(test)]
 mod tests;
 mod warp;
@@ -42,7 +43,8 @@ pub use image::{GrayImage, RgbImage};
 pub use jpeg::write_jpeg;
 use layout::Layout;
 pub use resize::{Kernel, Window, resize, resize_part};
-pub use warp::{Similarity, mirror, warp};
+pub use similarity::{Similarity, similarity_between};
+pub use warp::{mirror, warp};
 
 /// Most bytes that the PNG decoder may keep beside the pixels: rows, texts, profiles.
 const PNG_SIDE_BYTES_MAX: u64 = 64 << 20;

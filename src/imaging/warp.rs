@@ -2,61 +2,7 @@
 
 use image::{Rgb, RgbImage};
 
-/// A turn with a scale and a shift in the plane: no shear and no mirroring.
-///
-/// With points as complex numbers it is `p -> a * p + b` for two complex numbers `a` and `b`; here
-/// `a` is `re + i * im` and `b` is `x + i * y`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Similarity {
-    /// Scale times cosine of the turn.
-    pub re: f64,
-    /// Scale times sine of the turn.
-    pub im: f64,
-    /// Shift to the right, in pixels.
-    pub x: f64,
-    /// Shift downwards, in pixels.
-    pub y: f64,
-}
-
-impl Similarity {
-    /// Where a point goes.
-    pub fn apply(&self, [x, y]: [f64; 2]) -> [f64; 2] {
-        [
-            self.re * x - self.im * y + self.x,
-            self.im * x + self.re * y + self.y,
-        ]
-    }
-
-    /// How much longer distances become.
-    pub fn scale(&self) -> f64 {
-        self.re.hypot(self.im)
-    }
-
-    /// The way back; `None` when everything falls into one point.
-    pub fn inverse(&self) -> Option<Self> {
-        let square = self.re * self.re + self.im * self.im;
-        if !square.is_normal() {
-            return None;
-        }
-        let (re, im) = (self.re / square, -self.im / square);
-        Some(Self {
-            re,
-            im,
-            x: -(re * self.x - im * self.y),
-            y: -(im * self.x + re * self.y),
-        })
-    }
-
-    /// The same seen from coordinates whose origin lies at `origin` of the present ones, on the side
-    /// where points go to.
-    pub fn from_origin(&self, [x, y]: [f64; 2]) -> Self {
-        Self {
-            x: self.x - x,
-            y: self.y - y,
-            ..*self
-        }
-    }
-}
+use super::Similarity;
 
 /// A picture of `width` x `height` pixels whose pixel `p` is what the source shows at `place(p)`.
 ///
@@ -100,8 +46,6 @@ pub fn mirror(picture: &RgbImage) -> RgbImage {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::imaging::samples;
 
@@ -162,20 +106,5 @@ mod tests {
             warp(&picture, &place, 2, 2);
         }
         assert_eq!(warp(&RgbImage::new(0, 0), &STAY, 2, 2), RgbImage::new(2, 2));
-    }
-
-    proptest! {
-        #[test]
-        fn the_way_there_and_back_ends_where_it_began(
-            (re, im) in (-4.0..4.0_f64, -4.0..4.0_f64),
-            (x, y) in (-900.0..900.0_f64, -900.0..900.0_f64),
-            point in [-900.0..900.0_f64, -900.0..900.0_f64],
-        ) {
-            let there = Similarity { re, im, x, y };
-            prop_assume!(there.scale() > 1e-3);
-            let back = there.inverse().unwrap().apply(there.apply(point));
-            prop_assert!((back[0] - point[0]).abs() < 1e-6);
-            prop_assert!((back[1] - point[1]).abs() < 1e-6);
-        }
     }
 }

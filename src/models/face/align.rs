@@ -1,7 +1,7 @@
 //! Brings a face into the place and size that embeddings are trained for.
 
 use super::Points;
-use crate::imaging::{Kernel, RgbImage, Similarity, Window, resize_part, warp};
+use crate::imaging::{Kernel, RgbImage, Similarity, Window, resize_part, similarity_between, warp};
 
 /// Side of an aligned crop in pixels.
 pub const ALIGNED_SIDE: u32 = 112;
@@ -22,40 +22,11 @@ const HALVINGS_MAX: u32 = 15;
 /// Pixels around the needed part of a shrunk picture, against rounding in the corners.
 const MARGIN: f64 = 1.0;
 
-/// The similarity that brings points closest to the template's, by the sum of squared distances.
-///
-/// This is Umeyama's solution (`portrait-pipeline` section 3.2) without the case of a mirroring,
-/// which a similarity of the plane cannot be. With points as complex numbers, `p` the points and `q`
-/// the template's, both around their means, it has the closed form
-///
-/// ```text
-/// a = sum(conj(p) * q) / sum(|p|^2),   b = mean of the template - a * mean of the points
-/// ```
+/// The similarity that brings points closest to the template's, as [`similarity_between`] does.
 ///
 /// `None` when the points are all in one place or are not finite.
 pub fn fit_points(points: &[[f64; 2]; 5]) -> Option<Similarity> {
-    let mean = |points: &[[f64; 2]; 5], axis: usize| {
-        points.iter().map(|point| point[axis]).sum::<f64>() / points.len() as f64
-    };
-    let [from_x, from_y] = [0, 1].map(|axis| mean(points, axis));
-    let [to_x, to_y] = [0, 1].map(|axis| mean(&TEMPLATE, axis));
-    let (mut re, mut im, mut square) = (0.0, 0.0, 0.0);
-    for (point, place) in points.iter().zip(&TEMPLATE) {
-        let (px, py) = (point[0] - from_x, point[1] - from_y);
-        let (qx, qy) = (place[0] - to_x, place[1] - to_y);
-        re += px * qx + py * qy;
-        im += px * qy - py * qx;
-        square += px * px + py * py;
-    }
-    let (re, im) = (re / square, im / square);
-    let fitted = Similarity {
-        re,
-        im,
-        x: to_x - (re * from_x - im * from_y),
-        y: to_y - (im * from_x + re * from_y),
-    };
-    let is_usable = fitted.scale().is_normal() && fitted.x.is_finite() && fitted.y.is_finite();
-    is_usable.then_some(fitted)
+    similarity_between(points, &TEMPLATE)
 }
 
 /// The face with these points, brought to a crop of [`ALIGNED_SIDE`] pixels a side; what lies outside
@@ -143,30 +114,6 @@ mod tests {
                 let found = fitted.apply(*point);
                 prop_assert!((found[0] - place[0]).hypot(found[1] - place[1]) < 1e-5);
             }
-        }
-
-        #[test]
-        fn no_other_similarity_comes_closer(
-            points in prop::array::uniform5([0.0..500.0_f64, 0.0..500.0_f64]),
-            step in prop::array::uniform4(-0.01..0.01_f64),
-        ) {
-            let distance = |similarity: &Similarity| -> f64 {
-                let pairs = points.iter().zip(&TEMPLATE);
-                pairs
-                    .map(|(point, place)| {
-                        let found = similarity.apply(*point);
-                        (found[0] - place[0]).powi(2) + (found[1] - place[1]).powi(2)
-                    })
-                    .sum()
-            };
-            let fitted = fit_points(&points).unwrap();
-            let other = Similarity {
-                re: fitted.re + step[0],
-                im: fitted.im + step[1],
-                x: fitted.x + step[2],
-                y: fitted.y + step[3],
-            };
-            prop_assert!(distance(&fitted) <= distance(&other) + 1e-6);
         }
 
         #[test]
