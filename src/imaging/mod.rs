@@ -11,12 +11,14 @@
 pub mod blend;
 pub mod blur;
 pub mod canny;
+pub mod color_transfer;
 pub mod compose;
 pub mod exif_comment;
 pub mod fill;
 pub mod fit;
 mod format;
 mod jpeg;
+mod lab;
 mod layout;
 pub mod mask;
 pub mod morphology;

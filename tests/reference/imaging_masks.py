@@ -1,4 +1,5 @@
-"""Writes fixtures/imaging_masks.safetensors: edges, blurs, other sizes, fillings and texts of pictures.
+"""Writes fixtures/imaging_masks.safetensors: edges, blurs, other sizes, fillings,
+colours and texts of pictures.
 
     python tests/reference/imaging_masks.py
 
@@ -200,6 +201,39 @@ def compositions():
     keep("grey/small", colours.convert("L"))
 
 
+def lightness(values):
+    return cv2.cvtColor(values, cv2.COLOR_RGB2LAB)
+
+
+def statistics(values, part=None):
+    """Mean and deviation of each channel, rounded to two decimals."""
+    return [np.around(numbers.ravel(), 2) for numbers in cv2.meanStdDev(lightness(values), mask=part)]
+
+
+def colors():
+    levels = np.arange(16, dtype=np.uint8) * 17
+    every = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(64, 64, 3)
+    keep("colors/lab", lightness(every))
+    keep("colors/rgb", cv2.cvtColor(every, cv2.COLOR_LAB2RGB))
+    flat = tensors["flat"]
+    for name, values, part in [
+        ("small/whole", PICTURES["small"], None),
+        ("small/part", PICTURES["small"], (MASKS["small_mask"] > 127).astype(np.uint8)),
+        ("flat/whole", flat, None),
+    ]:
+        hundredths = np.rint(np.concatenate(statistics(values, part)) * 100).astype("<u2")
+        keep(f"statistics/{name}", hundredths.view(np.uint8))
+    dark = keep("dark", (picture(37, 29, 10) * [0.5, 0.3, 0.25] + [5, 20, 40]).astype(np.uint8))
+    for name, source, like, example in [
+        ("small", PICTURES["small"], "dark", dark), ("dark", dark, "small", PICTURES["small"]),
+        ("dark", dark, "wide", PICTURES["wide"]), ("flat", flat, "dark", dark),
+    ]:
+        (mean, deviation), (new_mean, new_deviation) = statistics(source), statistics(example)
+        moved = np.clip((lightness(source) - mean) * (new_deviation / deviation) + new_mean, 0, 255)
+        made = cv2.cvtColor(cv2.convertScaleAbs(moved), cv2.COLOR_LAB2RGB)
+        keep(f"transfer/{name}/{like}", made)
+
+
 def texts():
     items = {
         "parameters": "a café, 1girl\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, Seed: 1",
@@ -227,7 +261,7 @@ def texts():
 
 
 def main():
-    for make in [canny, blurs, morphology, resizes, fits, compositions]:
+    for make in [canny, blurs, morphology, resizes, fits, compositions, colors]:
         make()
     items = texts()
     metadata = {
