@@ -4,12 +4,11 @@
 //! `UserComment` (EXIF 2.32, section 4.6.5): eight bytes that name the encoding, then the text. The web UI
 //! writes `UNICODE` and UTF-16, highest byte first.
 
-use super::png_text::chunks;
+use super::{
+    jpeg::{EXIF, SEGMENT_BYTES_MAX, START, segment, segments},
+    png_text::chunks,
+};
 
-/// Most bytes of a comment that are read or written: what a segment of a JPEG holds.
-const SEGMENT_BYTES_MAX: usize = 0xffff - 2;
-/// What the segment with the EXIF block begins with.
-const EXIF: &[u8] = b"Exif\0\0";
 /// Tag of the place of the EXIF directory.
 const EXIF_DIRECTORY: u16 = 0x8769;
 /// Tag of the comment.
@@ -36,10 +35,7 @@ pub enum ExifCommentError {
 ///
 /// The file must not have an EXIF block yet; encoders of this program write none.
 pub fn with_comment(jpeg: &[u8], text: &str) -> Result<Vec<u8>, ExifCommentError> {
-    let (start, rest) = jpeg
-        .split_first_chunk::<2>()
-        .filter(|(start, _)| **start == [0xff, 0xd8])
-        .ok_or(ExifCommentError::NotAJpeg)?;
+    let rest = jpeg.strip_prefix(START).ok_or(ExifCommentError::NotAJpeg)?;
     let words = text.encode_utf16().flat_map(u16::to_be_bytes);
     let comment: Vec<u8> = b"UNICODE\0".iter().copied().chain(words).collect();
     let too_long = ExifCommentError::TooLong(comment.len());
@@ -62,15 +58,7 @@ pub fn with_comment(jpeg: &[u8], text: &str) -> Result<Vec<u8>, ExifCommentError
     if block.len() > SEGMENT_BYTES_MAX {
         return Err(too_long);
     }
-    let length = (block.len() + 2) as u16;
-    Ok([
-        &start[..],
-        &[0xff, 0xe1],
-        &length.to_be_bytes(),
-        &block,
-        rest,
-    ]
-    .concat())
+    Ok([START, &segment(0xe1, &block), rest].concat())
 }
 
 /// The comment of a JPEG or PNG; `None` if there is none or it is empty.
@@ -78,37 +66,13 @@ pub fn with_comment(jpeg: &[u8], text: &str) -> Result<Vec<u8>, ExifCommentError
 /// Wrong UTF-16 is shown with replacement signs; bytes without a known encoding are taken as UTF-8.
 pub fn read_comment(bytes: &[u8]) -> Option<String> {
     let block = match bytes {
-        [0xff, 0xd8, ..] => of_jpeg(bytes)?,
+        [0xff, 0xd8, ..] => segments(bytes)
+            .filter(|segment| segment.marker == 0xe1)
+            .find_map(|segment| segment.body.strip_prefix(EXIF))?,
         _ => chunks(bytes).find(|(name, _)| name == b"eXIf")?.1,
     };
     let comment = Block::of(block)?.comment()?;
     Some(text_of(comment)).filter(|text| !text.is_empty())
-}
-
-/// The TIFF block of a JPEG.
-fn of_jpeg(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(2..)?;
-    loop {
-        let (&[0xff, marker], after) = rest.split_first_chunk()? else {
-            return None;
-        };
-        match marker {
-            // Fill bytes before a marker.
-            0xff => rest = &rest[1..],
-            // Pixels begin, and no metadata follow.
-            0xda | 0xd9 => return None,
-            _ => {
-                let length = usize::from(u16::from_be_bytes(*after.first_chunk()?));
-                let segment = after.get(2..length)?;
-                if marker == 0xe1
-                    && let Some(block) = segment.strip_prefix(EXIF)
-                {
-                    return Some(block);
-                }
-                rest = &after[length..];
-            }
-        }
-    }
 }
 
 /// A TIFF block: directories of tags.

@@ -1,8 +1,15 @@
-//! Writes JPEG files.
+//! Writes JPEG files, and finds what stands before their pixels.
 
 use image::{ExtendedColorType, ImageEncoder as _, codecs::jpeg::JpegEncoder};
 
 use super::{ImagingError, RgbImage};
+
+/// The first bytes of a JPEG.
+pub(super) const START: &[u8] = &[0xff, 0xd8];
+/// Most bytes in a segment: its length has two bytes, and counts them.
+pub(super) const SEGMENT_BYTES_MAX: usize = 0xffff - 2;
+/// What the segment with the EXIF block begins with.
+pub(super) const EXIF: &[u8] = b"Exif\0\0";
 
 /// The picture as a JPEG file. `quality` is 1 to 100; at 95 a loss is hardly seen.
 ///
@@ -14,6 +21,46 @@ pub fn write_jpeg(picture: &RgbImage, quality: u8) -> Result<Vec<u8>, ImagingErr
         .write_image(picture, width, height, ExtendedColorType::Rgb8)
         .map_err(|_| ImagingError::TooLarge { width, height })?;
     Ok(file)
+}
+
+/// A segment before the pixels of a JPEG.
+pub(super) struct Segment<'a> {
+    /// The second byte of its marker.
+    pub(super) marker: u8,
+    /// Its content.
+    pub(super) body: &'a [u8],
+    /// All bytes of the file behind it.
+    pub(super) rest: &'a [u8],
+}
+
+/// The segments before the pixels of a JPEG, up to the first that is out of place; none of another file.
+pub(super) fn segments(bytes: &[u8]) -> impl Iterator<Item = Segment<'_>> {
+    let mut rest = bytes.strip_prefix(START).unwrap_or_default();
+    std::iter::from_fn(move || {
+        loop {
+            let (&[0xff, marker], after) = rest.split_first_chunk()? else {
+                return None;
+            };
+            match marker {
+                // Fill bytes before a marker.
+                0xff => rest = &rest[1..],
+                // Pixels begin, and no metadata follow.
+                0xda | 0xd9 => return None,
+                _ => {
+                    let length = usize::from(u16::from_be_bytes(*after.first_chunk()?));
+                    let body = after.get(2..length)?;
+                    rest = &after[length..];
+                    return Some(Segment { marker, body, rest });
+                }
+            }
+        }
+    })
+}
+
+/// The bytes of a segment with a body of up to [`SEGMENT_BYTES_MAX`].
+pub(super) fn segment(marker: u8, body: &[u8]) -> Vec<u8> {
+    let length = (body.len() + 2) as u16;
+    [&[0xff, marker], &length.to_be_bytes()[..], body].concat()
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod similarity;
 #[cfg(test)]
 mod tests;
 mod warp;
+pub mod xmp;
 
 use std::io::Cursor;
 

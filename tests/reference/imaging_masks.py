@@ -14,6 +14,7 @@ metadata hold the versions and, as JSON, the texts that were written into the `f
 import io
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -234,6 +235,27 @@ def colors():
         keep(f"transfer/{name}/{like}", made)
 
 
+def credentials():
+    """What a packet of photog says to an XML parser, and files that Pillow puts it into."""
+    packet = (OUT.parent / "credentials.xmp").read_bytes()
+    words = {element.tag.split("}")[1]: element.text for element in ElementTree.fromstring(packet).iter()}
+    model = '"café" <写真> & ]]> \ufffd'
+    assert words["CreatorTool"] == "photog 0.1.0"
+    assert words["CreateDate"] == "2025-03-01T12:00:00Z"
+    assert words["DigitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
+    assert words["AISystemUsed"] == model
+    assert words["li"] == f"Made by photog 0.1.0 with the model {model}, seed -42"
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", packet.decode())
+    for name, kind, more in [
+        ("plain_jpeg", "JPEG", {}), ("xmp_jpeg", "JPEG", {"xmp": packet}), ("xmp_png", "PNG", {"pnginfo": info}),
+    ]:
+        file = io.BytesIO()
+        Image.fromarray(PICTURES["two"]).save(file, kind, **more)
+        assert Image.open(file).info.get("xmp", packet) == packet
+        keep(f"file/{name}", np.frombuffer(file.getvalue(), np.uint8))
+
+
 def texts():
     items = {
         "parameters": "a café, 1girl\nNegative prompt: blurry\nSteps: 20, Sampler: Euler a, Seed: 1",
@@ -261,7 +283,7 @@ def texts():
 
 
 def main():
-    for make in [canny, blurs, morphology, resizes, fits, compositions, colors]:
+    for make in [canny, blurs, morphology, resizes, fits, compositions, colors, credentials]:
         make()
     items = texts()
     metadata = {
