@@ -7,9 +7,11 @@ mod device;
 mod doctor;
 mod generate;
 mod models;
+mod options;
 mod out;
 mod packs;
 mod people;
+mod portrait;
 mod progress;
 mod serve;
 mod signals;
@@ -66,6 +68,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Train a person: photos to a LoRA
     Train(Box<train::TrainArgs>),
+    /// Make a portrait: trained persons in the place of the faces of a picture
+    Portrait(Box<portrait::PortraitArgs>),
     /// Make pictures from words, or from a picture and words
     Generate(Box<generate::GenerateArgs>),
     /// List, fetch, import and verify the networks that photog works with
@@ -91,6 +95,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
         Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
         Command::Train(args) => train::run(&args, &common.settings(vec![])?, common.json),
+        Command::Portrait(args) => portrait::run(&args, &common.settings(vec![])?, common.json),
         Command::Generate(args) => generate::run(&args, &common.settings(vec![])?, common.json),
         Command::Models(args) => models::run(&args, &common.settings(vec![])?, common.json),
         Command::People(args) => people::run(&args, &common.settings(vec![])?, common.json),

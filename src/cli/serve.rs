@@ -219,6 +219,7 @@ impl Appliance {
             data_root: folder.root().to_owned(),
             buckets: config.buckets.clone(),
             network: config.network.clone(),
+            words: config.words.clone(),
         };
         let engines = Engines::new(&specs, &settings)?;
         let scheduler = Arc::new(Scheduler::new(
@@ -364,7 +365,7 @@ fn scheduled(config: &Config, device: models::backend::Device) -> (Device, Strin
     let scheduled = Device {
         id: DeviceId(0),
         slots_max: config.device_slots,
-        memory_bytes: None,
+        memory_bytes: config.device_memory_bytes,
         memory_free_bytes: None,
     };
     (scheduled, device.to_string())

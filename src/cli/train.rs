@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{
-    device, out, packs,
+    device, options, out, packs,
     progress::{Progress, Unit},
     signals,
 };
@@ -88,7 +88,7 @@ pub fn run(args: &TrainArgs, settings: &Settings, as_json: bool) -> anyhow::Resu
     let base = networks
         .base(args.model.as_deref())
         .map_err(TrainError::from)?;
-    let options = options(args)?;
+    let options = members(args)?;
     let (settings, _, warnings) = TrainSettings::read(options, &TrainSettings::of(base.pack))
         .map_err(|failure| anyhow::anyhow!(failure.message))?;
     let id = args.model_id.clone();
@@ -175,15 +175,8 @@ fn with_names(text: &str, photos: &[PathBuf]) -> String {
 }
 
 /// The options as a request has them.
-fn options(args: &TrainArgs) -> anyhow::Result<Map<String, Value>> {
-    let mut options = Map::new();
-    for set in &args.set {
-        let (name, value) = set
-            .split_once('=')
-            .with_context(|| format!("--set {set} has no value; write NAME=VALUE"))?;
-        let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
-        options.insert(name.to_owned(), value);
-    }
+fn members(args: &TrainArgs) -> anyhow::Result<Map<String, Value>> {
+    let mut options = options::read(&args.set)?;
     if let Some(steps) = args.steps {
         options.insert("max_train_steps".into(), json!(steps));
     }

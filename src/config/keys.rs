@@ -1,6 +1,7 @@
 //! The table of all settings.
 
 use super::ConfigError;
+use crate::pipeline::portrait::{DEFAULT_NEGATIVE, DEFAULT_PROMPT};
 
 /// What a value has to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,11 +83,31 @@ pub const KEYS: &[Key] = &[
         "most slots of all services on the device; 0 is no limit of its own",
     ),
     key(
+        "device_memory_mib",
+        Kind::Whole(0, 1 << 30),
+        "0",
+        "memory of the device that slots may reserve together, each as much as its service's \
+         `metadata.photog_slot_memory_mib` says, in MiB; 0 does not count it",
+    ),
+    key(
         "models_memory_mib",
         Kind::Whole(0, 1 << 30),
         "0",
         "memory that models may hold before the longest unused are dropped, in MiB; 0 is half of the \
          machine's memory on the CPU, and on a GPU as much as it has",
+    ),
+    key(
+        "portrait_prompt",
+        Kind::Text,
+        DEFAULT_PROMPT,
+        "words of every portrait, behind those of the person and of the request; LoRA tags count; not \
+         used with a pack, which knows few words",
+    ),
+    key(
+        "portrait_negative_prompt",
+        Kind::Text,
+        DEFAULT_NEGATIVE,
+        "what no portrait shall show",
     ),
     key(
         "allow_private_networks",

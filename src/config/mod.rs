@@ -23,6 +23,7 @@ use crate::{
     domain::{MIB, Secret},
     fetch::NetworkPolicy,
     pack::Pack,
+    pipeline::portrait::Words,
     queue::Retention,
     store::BucketFolder,
 };
@@ -94,10 +95,14 @@ pub struct Config {
     pub pack: PackChoice,
     /// Most slots on the device.
     pub device_slots: Option<u32>,
+    /// Memory of the device that slots may reserve together, in bytes.
+    pub device_memory_bytes: Option<u64>,
     /// Memory that models may hold, in bytes.
     pub models_memory_bytes: Option<u64>,
     /// Which hosts pictures are fetched from.
     pub network: NetworkPolicy,
+    /// The fixed words of portraits.
+    pub words: Words,
     /// Most payload bytes of one service's queues.
     pub store_bytes: u64,
     /// Free bytes kept back.
@@ -197,6 +202,7 @@ impl Settings {
                 .collect::<Result<_, _>>()?,
             device: self.device()?,
             pack: self.pack()?,
+            device_memory_bytes: Some(mib("device_memory_mib")?).filter(|bytes| *bytes > 0),
             models_memory_bytes: Some(mib("models_memory_mib")?).filter(|bytes| *bytes > 0),
             device_slots: Some(self.whole("device_slots")? as u32).filter(|slots| *slots > 0),
             network: NetworkPolicy {
@@ -206,6 +212,10 @@ impl Settings {
                     .iter()
                     .map(|host| host.to_lowercase())
                     .collect(),
+            },
+            words: Words {
+                prompt: self.text("portrait_prompt").to_owned(),
+                negative: self.text("portrait_negative_prompt").to_owned(),
             },
             store_bytes: mib("store_mib")?,
             disk_reserve_bytes: mib("disk_reserve_mib")?,

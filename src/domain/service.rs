@@ -105,6 +105,8 @@ pub struct ServiceSpec {
     pub mounts: Vec<Mount>,
     /// How long the engine `echo` works on an entry.
     pub echo: Duration,
+    /// Device memory that each slot reserves, in bytes.
+    pub slot_memory_bytes: u64,
     /// Root of the model folders as written in the WebUI's start line (`--data-dir`), a path
     /// below one of the mounts.
     pub webui_data_dir: Option<String>,

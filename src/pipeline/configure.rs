@@ -139,6 +139,20 @@ impl Configure {
         Ok(self.integer(name, range)?.map(|number| number as usize))
     }
 
+    /// Reads a member under another name too; what stands under `newer` counts more.
+    pub(super) fn rename(&mut self, older: &str, newer: &str) {
+        if let Some(value) = self.take(older) {
+            self.offer(newer, value);
+        }
+    }
+
+    /// Sets a member that is not there.
+    pub(super) fn offer(&mut self, name: &str, value: Value) {
+        if self.members.get(name).is_none_or(Value::is_null) {
+            self.members.insert(name.to_owned(), value);
+        }
+    }
+
     /// A member that other systems know and that has no effect here, whatever it says.
     pub(super) fn ignore(&mut self, name: &str) {
         self.members.remove(name);

@@ -1,4 +1,4 @@
-//! What a job does, step by step: check, train, generate, echo.
+//! What a job does, step by step: check, train, portrait, generate, echo.
 //!
 //! An [`Engine`] gets the bytes of one entry and a [`JobContext`] and returns an [`Answer`]. It
 //! does not know queues, HTTP, or which slot it runs in.
@@ -9,7 +9,9 @@ mod echo;
 mod extras;
 pub mod generate;
 mod missing;
+mod outputs;
 mod picture_text;
+pub mod portrait;
 mod reply;
 mod request;
 pub mod train;
@@ -19,7 +21,8 @@ pub use check::{
 };
 pub use echo::EchoEngine;
 pub use extras::ExtrasEngine;
-pub use missing::{Lack, MissingModelEngine, lack_of};
+pub use missing::{Lack, lack_of};
+pub use outputs::Outputs;
 pub use picture_text::{PictureText, picture_text};
 pub use reply::{Failure, failure_answer};
 pub use request::RequestId;

@@ -44,6 +44,7 @@ pub(super) const ROOT: Schema = Schema {
         "metadata.instance",
         "metadata.photog_role",
         "metadata.photog_echo_ms",
+        "metadata.photog_slot_memory_mib",
         "metadata.rpc.keepalive",
         "metadata.rpc.worker_threads",
         "metadata.rpc.rate_limit",

@@ -7,7 +7,7 @@ use super::{
     notes::Notes,
     reader::{Section, Whole},
 };
-use crate::domain::{Role, ServiceKind};
+use crate::domain::{MIB, Role, ServiceKind};
 
 /// Longest time that a setting may ask for. It keeps sums of times far from overflow.
 pub(super) const MOST_SECONDS: u64 = 366 * 24 * 60 * 60;
@@ -18,10 +18,11 @@ const MOST_NAME_CHARACTERS: usize = 63;
 const MOST_WORKER_THREADS: u64 = 1024;
 
 /// Fields of a service with workers that mean nothing for a `Queue`.
-const WORKER_FIELDS: [&str; 7] = [
+const WORKER_FIELDS: [&str; 8] = [
     "metadata.instance",
     "metadata.photog_role",
     "metadata.photog_echo_ms",
+    "metadata.photog_slot_memory_mib",
     "metadata.rpc.keepalive",
     "metadata.rpc.worker_threads",
     "autoscaler",
@@ -146,6 +147,17 @@ pub(super) fn echo(
         meaning: "milliseconds of work on one entry",
     };
     root.whole(&work, notes).map(Duration::from_millis)
+}
+
+/// Bytes of device memory that each slot reserves.
+pub(super) fn slot_memory(root: &mut Section, notes: &mut Notes) -> Result<u64, ServiceError> {
+    let rule = Whole {
+        path: "metadata.photog_slot_memory_mib",
+        range: 0..=1 << 30,
+        default: 0,
+        meaning: "MiB of `device_memory_mib` that each slot reserves; 0 reserves none",
+    };
+    Ok(root.whole(&rule, notes)? * MIB)
 }
 
 /// Longest work on one entry.

@@ -126,6 +126,7 @@ pub fn load(text: &str, machine: &Machine) -> Result<Service, ServiceError> {
         scaling: scaling.policy,
         mounts,
         echo: metadata::echo(role, &mut root, &mut notes)?,
+        slot_memory_bytes: metadata::slot_memory(&mut root, &mut notes)?,
         webui_data_dir: containers.webui_data_dir,
         scratch_bytes: features::scratch_bytes(&mut root, &mut notes, machine)?,
     };

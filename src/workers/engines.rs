@@ -8,11 +8,12 @@ use crate::{
     models::{diffusion::Networks, shelf::Shelf},
     people::People,
     pipeline::{
-        CheckEngine, EchoEngine, Engine, ExtrasEngine, MissingModelEngine,
+        CheckEngine, EchoEngine, Engine, ExtrasEngine, Outputs,
         generate::{GenerateEngine, Keep},
+        portrait::{PortraitEngine, Studio, Words},
         train::TrainEngine,
     },
-    store::{BucketFolder, DataFolder, Mounts, StoreError, write_atomic},
+    store::{BucketFolder, DataFolder, Mounts, StoreError},
 };
 
 /// What engines need from the configuration.
@@ -28,6 +29,8 @@ pub struct EngineSettings {
     pub buckets: Vec<BucketFolder>,
     /// Which hosts pictures are fetched from.
     pub network: NetworkPolicy,
+    /// The fixed words of portraits.
+    pub words: Words,
 }
 
 /// Makes engines; one for each slot.
@@ -36,7 +39,8 @@ pub struct Engines {
     fetchers: Arc<HashMap<String, Fetcher>>,
     shelf: Shelf,
     networks: Arc<Networks>,
-    outputs: PathBuf,
+    outputs: Outputs,
+    words: Words,
     people: People,
 }
 
@@ -58,7 +62,8 @@ impl Engines {
             fetchers: Arc::new(fetchers),
             shelf: settings.shelf.clone(),
             networks: Arc::new(settings.networks.clone()),
-            outputs: settings.data_root.join("outputs"),
+            outputs: Outputs::at(settings.data_root.join(Outputs::NAME)),
+            words: settings.words.clone(),
             people: People::new(DataFolder::at(&settings.data_root)),
         })
     }
@@ -87,7 +92,18 @@ impl Engines {
                     self.people.clone(),
                 ))
             }
-            Role::Predict => Box::new(MissingModelEngine::new(&self.shelf)),
+            Role::Predict => {
+                let fetcher = self.fetchers.get(&spec.name)?.clone();
+                let studio = Studio {
+                    people: self.people.clone(),
+                    faces: Arc::new(self.shelf.clone()),
+                    painting: self.networks.clone(),
+                    words: self.words.clone(),
+                };
+                let limit = spec.queue.sink.max_payload_bytes;
+                let outputs = self.outputs.clone();
+                Box::new(PortraitEngine::new(studio, fetcher, outputs, limit))
+            }
             Role::Sd => {
                 let pictures = GenerateEngine::new(Arc::clone(&self.networks));
                 let pictures = pictures.keeping(keep_in(self.outputs.clone()));
@@ -98,12 +114,6 @@ impl Engines {
 }
 
 /// Keeps pictures in a folder, by the time and their seeds.
-fn keep_in(folder: PathBuf) -> Keep {
-    Arc::new(move |seed, file| {
-        let name = format!("{}-{seed}.png", uuid::Uuid::now_v7());
-        std::fs::create_dir_all(&folder)
-            .map_err(StoreError::from)
-            .and_then(|()| write_atomic(&folder.join(name), file))
-            .map_err(|error| format!("a picture was not kept on the server: {error}"))
-    })
+fn keep_in(outputs: Outputs) -> Keep {
+    Arc::new(move |seed, file| outputs.keep(seed, "png", file).map(drop))
 }

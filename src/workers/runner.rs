@@ -218,7 +218,10 @@ impl Scheduler {
                         device: s.device,
                     })
                     .collect(),
-                need: MemoryNeed::default(),
+                need: MemoryNeed {
+                    slot_bytes: spec.slot_memory_bytes,
+                    shared_bytes: 0,
+                },
                 history: memory.history.clone(),
                 starts_held_until: self.pool.held_until(&spec.name),
                 stopping,

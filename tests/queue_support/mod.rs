@@ -74,6 +74,7 @@ pub fn spec(kind: ServiceKind) -> ServiceSpec {
         echo: Duration::ZERO,
         webui_data_dir: None,
         scratch_bytes: None,
+        slot_memory_bytes: 0,
     }
 }
 

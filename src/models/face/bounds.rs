@@ -91,7 +91,7 @@ impl Face {
     }
 
     /// The same with every coordinate put through a function, one for each axis.
-    pub(super) fn map(&self, x: impl Fn(f32) -> f32, y: impl Fn(f32) -> f32) -> Self {
+    pub(crate) fn map(&self, x: impl Fn(f32) -> f32, y: impl Fn(f32) -> f32) -> Self {
         Self {
             score: self.score,
             bounds: Bounds {

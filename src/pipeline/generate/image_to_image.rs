@@ -112,9 +112,9 @@ impl Begun {
         session: &mut Session<'_, A>,
         request: &ImageToImage,
     ) -> Result<Self, GenerateError> {
-        let texts = request.init_images.iter().enumerate();
+        let given = request.init_images.iter().enumerate();
         let pictures =
-            texts.map(|(at, text)| session.reader.picture(&format!("init_images[{at}]"), text));
+            given.map(|(at, given)| session.reader.given(&format!("init_images[{at}]"), given));
         let mut pictures = pictures.collect::<Result<Vec<_>, _>>()?;
         let size = pictures[0].dimensions();
         let is_uneven = pictures.iter().any(|picture| picture.dimensions() != size);

@@ -3,7 +3,7 @@
 use super::{
     error::GenerateError,
     pictures,
-    request::{Content, ImageToImage},
+    request::{Content, Given, ImageToImage},
 };
 use crate::imaging::{
     GrayImage, Kernel, RgbImage, Window, blur, compose,
@@ -30,7 +30,7 @@ impl Area {
     /// part around it would be worked on.
     pub(super) fn of(
         request: &ImageToImage,
-        mask: &str,
+        mask: &Given<GrayImage>,
         picture: (u32, u32),
         how: Fit,
     ) -> Result<Option<Self>, GenerateError> {
@@ -44,8 +44,8 @@ impl Area {
             blurred.map_err(|error| GenerateError::field("mask_blur", error.to_string()))
         };
         let (width, height) = (request.common.width, request.common.height);
-        let latent = request.latent_mask.as_deref().map(|text| {
-            let mask = pictures::mask("latent_mask", text, request.rounds_mask)?;
+        let latent = request.latent_mask.as_ref().map(|given| {
+            let mask = pictures::mask("latent_mask", given, request.rounds_mask)?;
             Ok::<_, GenerateError>(fit_mask(&mask, width, height, how))
         });
         let latent = latent.transpose()?;

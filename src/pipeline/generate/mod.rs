@@ -48,14 +48,16 @@ pub use hires::{HiresRequest, Target, UPSCALERS, Upscaler};
 pub use latents::Interpolation;
 pub use options::Options;
 pub use progress::{Audience, Progress, Wish};
-pub use request::{Common, Content, ImageToImage, Passes, SIDES, TextToImage, Unit};
+pub use request::{Common, Content, Given, ImageToImage, Passes, SIDES, TextToImage, Unit};
 
-use artist::{Artist, ArtistError};
+use artist::{About, Artist};
 use batch::Seeds;
 use image_to_image::{batch_size, image_to_image};
 use record::Record;
 use session::Session;
 use text_to_image::text_to_image;
+
+use crate::imaging::RgbImage;
 
 /// What is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +135,36 @@ impl GenerateTask {
     }
 }
 
+/// What was made of pictures that are in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Repainted {
+    /// The pictures.
+    pub pictures: Vec<RgbImage>,
+    /// The checkpoint.
+    pub checkpoint: About,
+    /// What was not heard, and what is to be known of the networks.
+    pub warnings: Vec<String>,
+}
+
+/// Makes pictures of pictures, for callers that have no request in the web UI's form.
+pub fn repaint<A: Artist>(
+    request: &ImageToImage,
+    options: Options,
+    artist: &A,
+    audience: &mut dyn Audience,
+) -> Result<Repainted, GenerateError> {
+    let common = &request.common;
+    let seeds = Seeds::of(common, &options, batch_size(request)? * common.batches);
+    let mut session = Session::open(artist, options, common, audience)?;
+    let painted = image_to_image(&mut session, request, &seeds);
+    let painted = painted.map_err(|error| session.reason_of(error))?;
+    Ok(Repainted {
+        pictures: painted.into_iter().map(|(picture, _)| picture).collect(),
+        checkpoint: session.checkpoint,
+        warnings: session.notes.warnings,
+    })
+}
+
 /// Makes the pictures of a request.
 pub fn generate<A: Artist>(
     task: &GenerateTask,
@@ -149,12 +181,7 @@ pub fn generate<A: Artist>(
         Request::Text(request) => text_to_image(&mut session, request, &seeds),
         Request::Image(request) => image_to_image(&mut session, request, &seeds),
     };
-    let painted = painted.map_err(|error| match error {
-        GenerateError::Artist(ArtistError::Stopped) => {
-            GenerateError::Stopped(session.steps.reason())
-        }
-        error => error,
-    })?;
+    let painted = painted.map_err(|error| session.reason_of(error))?;
     let (strength, parameters) = match &request {
         Request::Text(request) => (
             request.hires.as_ref().map(|_| request.strength),

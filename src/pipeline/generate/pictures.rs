@@ -5,7 +5,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-use super::error::GenerateError;
+use super::{error::GenerateError, request::Given};
 use crate::imaging::{self, GrayImage, ImagingError, Limits, RgbImage};
 
 /// Most bytes of one picture file.
@@ -39,6 +39,18 @@ impl Reader {
         }
     }
 
+    /// A picture that a request comes with.
+    pub(super) fn given(
+        &mut self,
+        field: &str,
+        given: &Given<RgbImage>,
+    ) -> Result<RgbImage, GenerateError> {
+        match given {
+            Given::Encoded(text) => self.picture(field, text),
+            Given::Ready(picture) => Ok(picture.clone()),
+        }
+    }
+
     /// The picture in a member: base64, or a `data:` URL.
     pub(super) fn picture(&mut self, field: &str, text: &str) -> Result<RgbImage, GenerateError> {
         let limits = Limits {
@@ -53,10 +65,17 @@ impl Reader {
 }
 
 /// The mask in a member.
-pub(super) fn mask(field: &str, text: &str, is_rounded: bool) -> Result<GrayImage, GenerateError> {
-    decoded(field, text, |bytes| {
-        imaging::decode_mask(bytes, &LIMITS, is_rounded)
-    })
+pub(super) fn mask(
+    field: &str,
+    given: &Given<GrayImage>,
+    is_rounded: bool,
+) -> Result<GrayImage, GenerateError> {
+    match given {
+        Given::Encoded(text) => decoded(field, text, |bytes| {
+            imaging::decode_mask(bytes, &LIMITS, is_rounded)
+        }),
+        Given::Ready(mask) => Ok(mask.clone()),
+    }
 }
 
 fn decoded<P>(
@@ -114,7 +133,8 @@ mod tests {
             text.trim_end_matches('=').to_owned(),
         ] {
             assert_eq!(Reader::new().picture("x", &spelling).unwrap(), red);
-            assert_eq!(mask("x", &spelling, true).unwrap().dimensions(), (3, 2));
+            let given = Given::Encoded(spelling);
+            assert_eq!(mask("x", &given, true).unwrap().dimensions(), (3, 2));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    artist::{About, Artist, Control, Kind},
+    artist::{About, Artist, ArtistError, Control, Kind},
     error::GenerateError,
     hints,
     options::Options,
@@ -67,6 +67,16 @@ impl<'a, A: Artist> Session<'a, A> {
             steps,
             extras: Vec::new(),
         })
+    }
+
+    /// The error as it is told: of one that stopped the model, why it was stopped.
+    pub(super) fn reason_of(&self, error: GenerateError) -> GenerateError {
+        match error {
+            GenerateError::Artist(ArtistError::Stopped) => {
+                GenerateError::Stopped(self.steps.reason())
+            }
+            error => error,
+        }
     }
 
     /// Says something more in the texts of the pictures.

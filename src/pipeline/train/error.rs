@@ -120,15 +120,7 @@ impl TrainError {
     fn problem(&self) -> Problem {
         match self {
             Self::People(error) => error.problem(),
-            Self::Model(ModelTrouble::Missing(_)) => Problem::BaseModelMissing,
-            Self::Model(ModelTrouble::Failed(error)) => match error {
-                DiffusionError::Weights(_) => Problem::BaseModelMissing,
-                DiffusionError::OutOfMemory { .. } | DiffusionError::TooMuch(_) => {
-                    Problem::OutOfMemory
-                }
-                DiffusionError::Request(_) => Problem::InvalidParameter,
-                _ => Problem::TrainingFailed,
-            },
+            Self::Model(trouble) => trouble.problem(Problem::TrainingFailed),
             Self::Diverged { .. } => Problem::TrainingFailed,
             Self::DiskFull => Problem::DiskFull,
             Self::Unfinished(_) => Problem::InvalidParameter,

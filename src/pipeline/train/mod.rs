@@ -29,7 +29,7 @@ mod tests;
 
 pub use engine::TrainEngine;
 pub use error::TrainError;
-pub use model::Models;
+pub use model::{Base, ModelTrouble, Models};
 pub use portraits::{Portraits, Style, likeness};
 pub use prepare::{
     Background, CROP_RATIO, CROP_RATIO_MAX, Fate, KEPT_MAX, Keep, Options, Outcome, Picture,

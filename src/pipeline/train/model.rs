@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    domain::Problem,
     imaging::{GrayImage, RgbImage},
     models::{
         diffusion::{DiffusionError, Lesson},
@@ -42,6 +43,22 @@ pub enum ModelTrouble {
     /// It, or its device, failed.
     #[error(transparent)]
     Failed(#[from] DiffusionError),
+}
+
+impl ModelTrouble {
+    /// The code, which is `otherwise` where the device failed.
+    pub fn problem(&self, otherwise: Problem) -> Problem {
+        match self {
+            Self::Missing(_) | Self::Failed(DiffusionError::Weights(_)) => {
+                Problem::BaseModelMissing
+            }
+            Self::Failed(DiffusionError::OutOfMemory { .. } | DiffusionError::TooMuch(_)) => {
+                Problem::OutOfMemory
+            }
+            Self::Failed(DiffusionError::Request(_)) => Problem::InvalidParameter,
+            Self::Failed(_) => otherwise,
+        }
+    }
 }
 
 /// A checkpoint that is loaded.

@@ -49,6 +49,7 @@ fn spec() -> ServiceSpec {
         echo: std::time::Duration::ZERO,
         webui_data_dir: None,
         scratch_bytes: None,
+        slot_memory_bytes: 0,
     }
 }
 

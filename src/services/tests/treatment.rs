@@ -147,7 +147,7 @@ fn absent_fields_get_the_documented_defaults_and_are_shown() {
 fn fields_with_effect_reach_the_service() {
     let service = loaded(&json!({
         "metadata": {"name": "photog_check", "type": "Async", "photog_role": "echo",
-            "photog_echo_ms": 5, "rpc": {"keepalive": 7, "worker_threads": 3, "rate_limit": 9}},
+            "photog_echo_ms": 5, "photog_slot_memory_mib": 6, "rpc": {"keepalive": 7, "worker_threads": 3, "rate_limit": 9}},
         "queue": {"max_delivery": 0, "dead_message_policy": "Drop", "group_grace_seconds": 0,
             "source": {"max_payload_size_kb": 1, "max_entries": 2, "auto_evict": true},
             "sink": {"max_payload_size_kb": 3, "max_entries": 4, "auto_evict": true}},
@@ -155,6 +155,7 @@ fn fields_with_effect_reach_the_service() {
     let spec = &service.spec;
     assert_eq!(spec.role, Some(Role::Echo));
     assert_eq!(spec.echo, Duration::from_millis(5));
+    assert_eq!(spec.slot_memory_bytes, 6 * MIB);
     assert_eq!(spec.keepalive, Duration::from_millis(7));
     assert_eq!((spec.worker_threads, spec.rate_limit), (3, 9));
     assert_eq!(spec.queue.max_delivery, 0);

@@ -17,7 +17,10 @@ pub(super) use fields::Fields;
 pub use units::{Passes, Unit};
 
 use super::{error::GenerateError, hires::HiresRequest};
-use crate::models::sampling::{Method, Spacing};
+use crate::{
+    imaging::{GrayImage, RgbImage},
+    models::sampling::{Method, Spacing},
+};
 
 /// Longest and shortest side of a picture, in pixels.
 pub const SIDES: std::ops::RangeInclusive<u32> = 64..=2048;
@@ -92,6 +95,15 @@ pub struct TextToImage {
     pub hires: Option<HiresRequest>,
 }
 
+/// A picture or a mask that a request comes with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Given<P> {
+    /// A file in base64, as clients send it.
+    Encoded(String),
+    /// Its pixels.
+    Ready(P),
+}
+
 /// A request for pictures from pictures.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
@@ -101,16 +113,16 @@ pub struct TextToImage {
 pub struct ImageToImage {
     /// What both kinds say.
     pub common: Common,
-    /// The pictures in base64: one, or one for each of the batch.
-    pub init_images: Vec<String>,
+    /// The pictures: one, or one for each of the batch.
+    pub init_images: Vec<Given<RgbImage>>,
     /// How much is changed.
     pub strength: f64,
     /// How pictures are brought to size: 0 stretches, 1 cuts, 2 fills, 3 stretches latent pictures.
     pub resize_mode: u32,
-    /// What is made anew, in base64.
-    pub mask: Option<String>,
-    /// Another mask for the latent picture, in base64.
-    pub latent_mask: Option<String>,
+    /// What is made anew.
+    pub mask: Option<Given<GrayImage>>,
+    /// Another mask for the latent picture.
+    pub latent_mask: Option<Given<GrayImage>>,
     /// The blur of the mask across and down, in pixels.
     pub mask_blur: [f64; 2],
     /// Whether masks are made black and white.
@@ -202,8 +214,8 @@ impl ImageToImage {
             init_images: init_images(fields)?,
             strength: strength(fields)?,
             resize_mode: fields.count("resize_mode", 0..=3)? as u32,
-            mask: fields.long_text("mask")?.map(str::to_owned),
-            latent_mask: fields.long_text("latent_mask")?.map(str::to_owned),
+            mask: fields.long_text("mask")?.map(encoded),
+            latent_mask: fields.long_text("latent_mask")?.map(encoded),
             mask_blur: mask_blur(fields)?,
             rounds_mask: fields.flag("mask_round")?,
             inverts_mask: fields.flag("inpainting_mask_invert")?,
@@ -213,6 +225,16 @@ impl ImageToImage {
             noise_multiplier: fields.some_number("initial_noise_multiplier", 0.0..=10.0)?,
             repeats_pictures: fields.flag("include_init_images")?,
         })
+    }
+
+    /// A request with all defaults that begins from these pictures.
+    pub fn of(pictures: Vec<RgbImage>) -> Result<Self, GenerateError> {
+        let any = serde_json::json!([""]);
+        let members = Map::from_iter([(String::from("init_images"), any)]);
+        let mut request = Self::read(&members)?;
+        request.common.batch_size = pictures.len();
+        request.init_images = pictures.into_iter().map(Given::Ready).collect();
+        Ok(request)
     }
 
     /// The request as the web UI repeats it: with all defaults, and with its pictures only where it asks
@@ -343,7 +365,11 @@ fn strength(fields: Fields<'_>) -> Result<f64, GenerateError> {
     fields.number("denoising_strength", 0.0..=1.0)
 }
 
-fn init_images(fields: Fields<'_>) -> Result<Vec<String>, GenerateError> {
+fn encoded<P>(text: &str) -> Given<P> {
+    Given::Encoded(text.to_owned())
+}
+
+fn init_images(fields: Fields<'_>) -> Result<Vec<Given<RgbImage>>, GenerateError> {
     let images = fields.list("init_images")?;
     if images.is_empty() {
         return Err(GenerateError::NoInitImage);
@@ -353,7 +379,7 @@ fn init_images(fields: Fields<'_>) -> Result<Vec<String>, GenerateError> {
         return Err(fields.refuse("init_images", reason));
     }
     let texts = images.iter().map(|image| match image {
-        Value::String(image) => Ok(image.clone()),
+        Value::String(image) => Ok(encoded(image)),
         _ => Err(fields.refuse("init_images", "has to be a list of texts")),
     });
     texts.collect()

@@ -1,0 +1,451 @@
+//! A portrait, step by step (`portrait-pipeline` section 8).
+
+use crate::{
+    domain::PersonId,
+    imaging::{
+        GrayImage, RgbImage,
+        blend::blend,
+        blur::{box_blur, gaussian_blur},
+        color_transfer::{ColorStatistics, transfer},
+        morphology::dilate,
+    },
+    job::JobContext,
+    models::face::{Embedding, Face},
+    pipeline::{Observer, generate::GenerateError},
+};
+
+use super::{
+    error::PortraitError,
+    fusion::{Fusion, fused},
+    masks::{Masks, combined, joins, scale, surroundings, window},
+    painting::{Guide, Made, Order, Painting},
+    part::Part,
+    progress::Passes,
+    settings::{Pass, Settings, Words},
+    subject::Subject,
+};
+
+/// How many times as large as a face the part around it is.
+const CROP_RATIO: f64 = 3.0;
+/// Deviation of the bell that softens masks, in pixels of work whose shorter side is 512.
+const MASK_BLUR: f64 = 8.0;
+/// Least overlap (intersection over union) of a face of the template with the one that was made of it.
+const SAME_PLACE: f32 = 0.2;
+/// Pixels around all faces in the pass over the joins.
+const JOINS_MARGIN: u32 = 50;
+/// The pass over the joins.
+const JOINS: Pass = Pass {
+    steps: 30,
+    strength: 0.3,
+};
+/// Steps of the pass over the surroundings.
+const SURROUNDINGS_STEPS: usize = 30;
+/// What guides where the surroundings of faces are made anew.
+const SURROUNDINGS_GUIDES: [(Guide, f64); 2] = [(Guide::Canny, 1.0), (Guide::Color, 1.0)];
+
+/// What a portrait is made with.
+pub(super) struct Means<'a> {
+    /// Finds and compares faces.
+    pub(super) observer: &'a dyn Observer,
+    /// Paints.
+    pub(super) painting: &'a dyn Painting,
+    /// The fixed words.
+    pub(super) words: &'a Words,
+    /// The checkpoint, by name.
+    pub(super) checkpoint: &'a str,
+    /// The settings.
+    pub(super) settings: &'a Settings,
+}
+
+/// A finished portrait.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Portrait {
+    /// The pixels, as many as the template has.
+    pub picture: RgbImage,
+    /// The seed.
+    pub seed: i64,
+    /// The checkpoint, by name.
+    pub checkpoint: String,
+    /// Who is seen, from left to right.
+    pub persons: Vec<PersonId>,
+    /// How like its person each face is: the cosine to the face of the reference photo, -1 to 1; none
+    /// where no face was found or persons are not told apart.
+    pub scores: Vec<Option<f32>>,
+    /// What is to be known about it.
+    pub warnings: Vec<String>,
+}
+
+/// Makes the persons of the faces of a template, from left to right.
+pub(super) fn portrait(
+    template: &RgbImage,
+    subjects: &[Subject],
+    means: &Means<'_>,
+    context: &JobContext,
+) -> Result<Portrait, PortraitError> {
+    let Settings {
+        second,
+        background_restore,
+        seed,
+        ..
+    } = *means.settings;
+    let mut faces = means.observer.observe(template)?.faces().to_vec();
+    faces.sort_by(|one, other| one.bounds.left.total_cmp(&other.bounds.left));
+    let mut warnings = Vec::new();
+    counts_fit(faces.len(), subjects, means.settings, &mut warnings)?;
+    let filled = faces.len().min(subjects.len());
+    let passes = filled * (1 + usize::from(second.is_some()))
+        + usize::from(filled > 1)
+        + usize::from(background_restore.is_some());
+    let mut work = Work {
+        means,
+        context,
+        picture: template.clone(),
+        passes: Passes::new(context, passes),
+        warnings,
+    };
+    for (at, subject) in subjects.iter().take(filled).enumerate() {
+        let name = format!("face {} of {filled}", at + 1);
+        work.fill(&faces, at, subject, &name)?;
+    }
+    let filled_faces = &faces[..filled];
+    if filled > 1 {
+        work.mend_joins(filled_faces)?;
+    }
+    if let Some(strength) = background_restore {
+        work.restore_surroundings(&faces, strength)?;
+    }
+    let found = means.observer.observe(&work.picture)?;
+    let score = |(subject, face): (&Subject, &Face)| {
+        let person = subject.reference.as_ref()?.embedding.as_ref()?;
+        likeness(&work.picture, found.faces(), face, person, means.observer)
+    };
+    let scores = subjects.iter().zip(filled_faces).map(score).collect();
+    let persons = subjects.iter().take(filled);
+    Ok(Portrait {
+        scores,
+        seed,
+        checkpoint: means.checkpoint.to_owned(),
+        persons: persons.map(|subject| subject.id.clone()).collect(),
+        warnings: work.warnings,
+        picture: work.picture,
+    })
+}
+
+/// Whether there are as many faces as persons, or that may differ.
+fn counts_fit(
+    faces: usize,
+    subjects: &[Subject],
+    settings: &Settings,
+    warnings: &mut Vec<String>,
+) -> Result<(), PortraitError> {
+    let persons = subjects.len();
+    if faces == 0 {
+        return Err(PortraitError::NoFace);
+    }
+    if faces == persons {
+        return Ok(());
+    }
+    if !settings.allow_face_count_mismatch {
+        return Err(PortraitError::FaceCount { faces, persons });
+    }
+    if faces > persons {
+        warnings.push(format!(
+            "the template shows {faces} faces; those from the {}. on stay as they are",
+            persons + 1
+        ));
+    }
+    for subject in subjects.iter().skip(faces) {
+        warnings.push(format!(
+            "there is no face for `{}`, who is not in the portrait",
+            subject.id
+        ));
+    }
+    Ok(())
+}
+
+/// How like a person that face of a picture is which lies where `place` is; none where there is none.
+fn likeness(
+    picture: &RgbImage,
+    found: &[Face],
+    place: &Face,
+    person: &Embedding,
+    observer: &dyn Observer,
+) -> Option<f32> {
+    let overlap = |face: &&Face| face.bounds.iou(&place.bounds);
+    let nearest = found
+        .iter()
+        .max_by(|one, other| overlap(one).total_cmp(&overlap(other)))?;
+    if overlap(&nearest) < SAME_PLACE {
+        return None;
+    }
+    Some(person.cosine(&observer.embed(picture, nearest).ok()?))
+}
+
+/// The work on one portrait.
+struct Work<'a> {
+    means: &'a Means<'a>,
+    context: &'a JobContext,
+    /// The template, as far as it is done.
+    picture: RgbImage,
+    passes: Passes<'a>,
+    warnings: Vec<String>,
+}
+
+/// One face under way: the part of the template around it.
+struct Around {
+    part: Part,
+    /// The pixels of the part as they were.
+    original: RgbImage,
+    /// The face in it.
+    face: Face,
+    masks: Masks,
+}
+
+impl Around {
+    fn of(picture: &RgbImage, faces: &[Face], at: usize, settings: &Settings) -> Self {
+        let part = if settings.crop_face_preprocess {
+            Part::around(&faces[at], CROP_RATIO, picture.dimensions(), settings.side)
+        } else {
+            Part::whole(picture.dimensions(), settings.side)
+        };
+        let others = faces.iter().enumerate().filter(|(other, _)| *other != at);
+        let others: Vec<Face> = others.map(|(_, face)| part.seen(face)).collect();
+        let face = part.seen(&faces[at]);
+        Self {
+            masks: Masks::of(&face, &others, settings.mask_ratio, part.size),
+            original: part.cut(picture),
+            part,
+            face,
+        }
+    }
+
+    /// A picture with the colours that the face had, where the mask says so.
+    fn recolored(&self, picture: &RgbImage, mask: &GrayImage) -> RgbImage {
+        let face = Some(&self.masks.face);
+        let statistics = (
+            ColorStatistics::of(picture, face),
+            ColorStatistics::of(&self.original, face),
+        );
+        let (Some(from), Some(to)) = statistics else {
+            return picture.clone();
+        };
+        let soft = box_blur(mask, window(32.0, self.part.size));
+        // A blur may not reach what belongs to another face.
+        let soft = combined(&soft, &self.masks.wide, u8::min);
+        blend(picture, &transfer(picture, &from, &to), &soft)
+    }
+}
+
+impl Work<'_> {
+    /// Makes a person of one face.
+    fn fill(
+        &mut self,
+        faces: &[Face],
+        at: usize,
+        subject: &Subject,
+        name: &str,
+    ) -> Result<(), PortraitError> {
+        let settings = self.means.settings;
+        let around = Around::of(&self.picture, faces, at, settings);
+        let begin = self.begun_with(&around, subject);
+        let guides = [(Guide::Canny, 0.5), (Guide::Color, 0.85)];
+        let first = self.paint(
+            vec![begin],
+            &around.masks.wide,
+            settings.first,
+            Some(subject),
+            &guides,
+            format!("{name}, first pass"),
+        )?;
+        let recolor = |pictures: Vec<RgbImage>, wanted: bool| -> Vec<RgbImage> {
+            if !wanted {
+                return pictures;
+            }
+            let pictures = pictures.iter();
+            pictures
+                .map(|picture| around.recolored(picture, &around.masks.face))
+                .collect()
+        };
+        let mut pictures = recolor(first, settings.color_shift_middle);
+        let mut changed = around.masks.wide.clone();
+        if let Some(second) = settings.second {
+            let guides = [(Guide::Canny, 1.0), (Guide::Tile, 1.0)];
+            pictures = self.paint(
+                pictures,
+                &around.masks.seams,
+                second,
+                Some(subject),
+                &guides,
+                format!("{name}, second pass"),
+            )?;
+            changed = combined(&changed, &around.masks.seams, u8::max);
+        }
+        let pictures = recolor(pictures, settings.color_shift_last);
+        let best = self.best(pictures, &around, subject);
+        let Some(best) = best else {
+            return Err(GenerateError::Fault(String::from("nothing was painted")).into());
+        };
+        let share = soft(&changed)?;
+        let share = combined(&share, &around.masks.allowed, u8::min);
+        around.part.put_back(&mut self.picture, &best, &share);
+        Ok(())
+    }
+
+    /// What painting begins with: the part itself, or with the reference's face over it.
+    fn begun_with(&self, around: &Around, subject: &Subject) -> RgbImage {
+        let settings = self.means.settings;
+        let Some(reference) = &subject.reference else {
+            return around.original.clone();
+        };
+        if !settings.apply_face_fusion_before {
+            return around.original.clone();
+        }
+        let fusion = Fusion {
+            ratio: settings.before_face_fusion_ratio,
+            matches_colors: settings.color_shift_middle,
+            keeps_lips: settings.color_shift_middle,
+        };
+        let photo = (&reference.photo, &reference.face);
+        fused(&around.original, &around.face, &around.masks, photo, fusion)
+    }
+
+    /// The candidate that is most like the person; the first where that cannot be told.
+    fn best(
+        &self,
+        pictures: Vec<RgbImage>,
+        around: &Around,
+        subject: &Subject,
+    ) -> Option<RgbImage> {
+        let observer = self.means.observer;
+        let person = subject.reference.as_ref();
+        let person = person.and_then(|reference| reference.embedding.as_ref());
+        let score = |picture: &RgbImage| {
+            let found = observer.observe(picture).ok()?;
+            likeness(picture, found.faces(), &around.face, person?, observer)
+        };
+        if pictures.len() == 1 {
+            return pictures.into_iter().next();
+        }
+        let scored = pictures.into_iter().map(|picture| {
+            let score = score(&picture).unwrap_or(f32::NEG_INFINITY);
+            (score, picture)
+        });
+        // Of equal ones the first stays.
+        let best = scored.reduce(|best, next| if next.0 > best.0 { next } else { best });
+        best.map(|(_, picture)| picture)
+    }
+
+    /// One pass of painting, with the words of a person or of nobody.
+    fn paint(
+        &mut self,
+        pictures: Vec<RgbImage>,
+        mask: &GrayImage,
+        pass: Pass,
+        subject: Option<&Subject>,
+        guides: &[(Guide, f64)],
+        name: String,
+    ) -> Result<Vec<RgbImage>, PortraitError> {
+        let Means {
+            settings,
+            words,
+            painting,
+            checkpoint,
+            ..
+        } = *self.means;
+        self.context.checkpoint()?;
+        let count = match subject {
+            Some(_) => settings.candidates,
+            None => 1,
+        };
+        let prompt = prompt(subject, settings, words);
+        let negative = joined([&settings.additional_neg_prompt, &words.negative]);
+        let order = Order {
+            checkpoint,
+            prompt: &prompt,
+            negative: &negative,
+            guidance: settings.guidance,
+            pictures,
+            count,
+            mask,
+            mask_blur: MASK_BLUR * scale(mask.dimensions()),
+            steps: pass.steps,
+            strength: pass.strength,
+            seed: settings.seed,
+            guides,
+        };
+        let Made { pictures, warnings } = painting.repaint(order, self.passes.begin(name))?;
+        for warning in warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
+        Ok(pictures)
+    }
+
+    /// Where pictures of several people meet.
+    fn mend_joins(&mut self, faces: &[Face]) -> Result<(), PortraitError> {
+        let size = self.picture.dimensions();
+        let boxes: Vec<_> = faces.iter().map(|face| face.bounds).collect();
+        let part = Part::around_all(&boxes, JOINS_MARGIN, size, self.means.settings.side);
+        let seen: Vec<Face> = faces.iter().map(|face| part.seen(face)).collect();
+        let windows = [64.0, 32.0].map(|usual| window(usual, part.size));
+        let mask = joins(&seen, windows, part.size);
+        self.paint_part(&part, &mask, JOINS, String::from("joins"))
+    }
+
+    /// All but the faces.
+    fn restore_surroundings(&mut self, faces: &[Face], strength: f64) -> Result<(), PortraitError> {
+        let part = Part::whole(self.picture.dimensions(), self.means.settings.side);
+        let seen: Vec<Face> = faces.iter().map(|face| part.seen(face)).collect();
+        let mask = surroundings(&seen, window(32.0, part.size), part.size);
+        let pass = Pass {
+            steps: SURROUNDINGS_STEPS,
+            strength,
+        };
+        self.paint_part(&part, &mask, pass, String::from("surroundings"))
+    }
+
+    fn paint_part(
+        &mut self,
+        part: &Part,
+        mask: &GrayImage,
+        pass: Pass,
+        name: String,
+    ) -> Result<(), PortraitError> {
+        let pictures = vec![part.cut(&self.picture)];
+        let made = self.paint(pictures, mask, pass, None, &SURROUNDINGS_GUIDES, name)?;
+        let share = soft(mask)?;
+        if let Some(made) = made.first() {
+            part.put_back(&mut self.picture, made, &share);
+        }
+        Ok(())
+    }
+}
+
+/// What of the picture is replaced where these pixels were made anew: all of them, and softly what is
+/// around them, which hardly changed.
+fn soft(changed: &GrayImage) -> Result<GrayImage, PortraitError> {
+    let blur = MASK_BLUR * scale(changed.dimensions());
+    let grown = dilate(changed, 2 * (2.0 * blur).ceil() as u32 + 1);
+    gaussian_blur(&grown, blur, blur)
+        .map_err(|error| GenerateError::Fault(error.to_string()).into())
+}
+
+/// The words of a pass: the person's, with the LoRA, those of the request and the fixed ones.
+fn prompt(subject: Option<&Subject>, settings: &Settings, words: &Words) -> String {
+    let (caption, lora) = match subject {
+        Some(subject) => (
+            subject.caption.clone(),
+            format!("<lora:{}:{}>", subject.id, settings.lora_weights),
+        ),
+        None => (String::new(), String::new()),
+    };
+    joined([&caption, &lora, &settings.additional_prompt, &words.prompt])
+}
+
+/// The texts that say something, with commas between them.
+fn joined<const N: usize>(texts: [&String; N]) -> String {
+    let said = texts.into_iter().map(|text| text.trim());
+    let said: Vec<&str> = said.filter(|text| !text.is_empty()).collect();
+    said.join(", ")
+}

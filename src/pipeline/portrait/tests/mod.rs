@@ -1,0 +1,6 @@
+//! Portraits with a painter and an observer that do what the test says.
+
+mod fake;
+mod making;
+mod requests;
+mod work;
