@@ -17,6 +17,8 @@ mod networks;
 mod packs;
 #[path = "cli/people.rs"]
 mod people;
+#[path = "cli/portrait.rs"]
+mod portrait;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/train.rs"]

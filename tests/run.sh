@@ -77,6 +77,7 @@ if [[ -f benches/queue.rs ]]; then
     cargo bench --profile dev --bench demo -- --smoke
     cargo bench --profile dev --bench diffusion -- --smoke
     cargo bench --profile dev --bench training -- --smoke
+    cargo bench --profile dev --bench portrait -- --smoke
     cargo bench --profile dev --bench gpu -- --smoke
 fi
 

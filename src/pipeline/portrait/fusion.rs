@@ -122,3 +122,150 @@ fn between_middles(way: &Similarity) -> Similarity {
         ..*way
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::face::Bounds;
+
+    const PLAIN: Fusion = Fusion {
+        ratio: 1.0,
+        matches_colors: false,
+        keeps_lips: false,
+    };
+
+    /// A face of 120 x 160 pixels at a place, so many times as large, turned by so many degrees.
+    fn face([x, y]: [f32; 2], times: f32, degrees: f32) -> Face {
+        let (sine, cosine) = degrees.to_radians().sin_cos();
+        let point = |[right, down]: [f32; 2]| {
+            let (right, down) = (right * times, down * times);
+            [
+                x + right * cosine - down * sine,
+                y + right * sine + down * cosine,
+            ]
+        };
+        Face {
+            score: 0.9,
+            bounds: Bounds {
+                left: x - 60.0 * times,
+                top: y - 80.0 * times,
+                right: x + 60.0 * times,
+                bottom: y + 80.0 * times,
+            },
+            points: [
+                [-24.0, -20.0],
+                [24.0, -20.0],
+                [0.0, 8.0],
+                [-18.0, 40.0],
+                [18.0, 40.0],
+            ]
+            .map(point),
+        }
+    }
+
+    /// A grey photo with a dot of its own colour at each point of the face.
+    fn dotted(size: u32, face: &Face, radius: f32) -> RgbImage {
+        let colors = [
+            [250, 0, 0],
+            [0, 250, 0],
+            [0, 0, 250],
+            [250, 250, 0],
+            [0, 250, 250],
+        ];
+        RgbImage::from_fn(size, size, |x, y| {
+            let near = |point: &[f32; 2]| {
+                (x as f32 + 0.5 - point[0]).hypot(y as f32 + 0.5 - point[1]) <= radius
+            };
+            let dot = face.points.iter().position(near);
+            dot.map_or([100; 3], |dot| colors[dot]).into()
+        })
+    }
+
+    /// The middle of the pixels in which one channel is far above another.
+    fn middle_of(picture: &RgbImage, is_it: impl Fn([u8; 3]) -> bool) -> [f32; 2] {
+        let found: Vec<_> = picture
+            .enumerate_pixels()
+            .filter(|(_, _, pixel)| is_it(pixel.0))
+            .map(|(x, y, _)| [x as f32 + 0.5, y as f32 + 0.5])
+            .collect();
+        [0, 1].map(|axis| found.iter().map(|at| at[axis]).sum::<f32>() / found.len() as f32)
+    }
+
+    #[test]
+    fn the_points_of_the_photo_come_to_lie_on_those_of_the_template() {
+        for (times, degrees, size) in [(1.0, 0.0, 400), (1.5, 20.0, 512), (3.2, -15.0, 900)] {
+            let seen = face(
+                [size as f32 / 2.0 + 7.0, size as f32 / 2.0 - 5.0],
+                times,
+                degrees,
+            );
+            let photo = dotted(size, &seen, 5.0 * times);
+            let own = face([256.0, 250.0], 1.2, 8.0);
+            let masks = Masks::of(&own, &[], 1.0, (512, 512));
+            let template = RgbImage::from_pixel(512, 512, [100; 3].into());
+            let made = fused(&template, &own, &masks, (&photo, &seen), PLAIN);
+            let red = middle_of(&made, |[red, green, blue]| {
+                red > 180 && green < 80 && blue < 80
+            });
+            let blue = middle_of(&made, |[red, green, blue]| {
+                blue > 180 && red < 80 && green < 80
+            });
+            for (found, point) in [(red, own.points[0]), (blue, own.points[2])] {
+                let apart = (found[0] - point[0]).hypot(found[1] - point[1]);
+                assert!(apart < 0.6, "{times} {degrees}: {found:?} {point:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_share_is_that_of_the_skin_the_eyes_are_whole_and_lips_may_stay() {
+        let own = face([256.0, 256.0], 1.2, 0.0);
+        let masks = Masks::of(&own, &[], 1.0, (512, 512));
+        let template = RgbImage::from_pixel(512, 512, [200, 100, 40].into());
+        let photo = RgbImage::from_pixel(600, 600, [100, 200, 240].into());
+        let seen = face([300.0, 300.0], 1.5, 0.0);
+        let half = Fusion {
+            ratio: 0.5,
+            keeps_lips: true,
+            ..PLAIN
+        };
+        let made = fused(&template, &own, &masks, (&photo, &seen), half);
+        let at = |[x, y]: [f32; 2]| made.get_pixel(x as u32, y as u32).0;
+        assert_eq!(at([256.0, 200.0]), [150, 150, 140]);
+        assert_eq!(at(own.points[0]), [100, 200, 240]);
+        assert_eq!(at([256.0, own.points[3][1]]), [200, 100, 40]);
+        assert_eq!(at([100.0, 100.0]), [200, 100, 40]);
+        let colored = Fusion {
+            matches_colors: true,
+            ..PLAIN
+        };
+        let made = fused(&template, &own, &masks, (&photo, &seen), colored);
+        // Of one colour each: what is laid over has the template's.
+        for (found, wanted) in made.get_pixel(256, 200).0.into_iter().zip([200, 100, 40]) {
+            assert!(u8::abs_diff(found, wanted) <= 3, "{found} {wanted}");
+        }
+    }
+
+    #[test]
+    fn what_the_photo_lacks_stays_the_template_and_strange_points_change_nothing() {
+        let own = face([256.0, 256.0], 1.5, 0.0);
+        let masks = Masks::of(&own, &[], 1.2, (512, 512));
+        let template = RgbImage::from_pixel(512, 512, [200, 100, 40].into());
+        // The right half of the face is beyond the photo's border.
+        let photo = RgbImage::from_pixel(150, 400, [100, 200, 240].into());
+        let seen = face([150.0, 200.0], 1.5, 0.0);
+        let made = fused(&template, &own, &masks, (&photo, &seen), PLAIN);
+        assert_eq!(made.get_pixel(200, 230).0, [100, 200, 240]);
+        for x in 257..512 {
+            assert_eq!(made.get_pixel(x, 230).0, [200, 100, 40], "{x}");
+        }
+        for number in [7.0, f32::NAN, f32::INFINITY] {
+            let strange = Face {
+                points: [[number; 2]; 5],
+                ..seen
+            };
+            let made = fused(&template, &own, &masks, (&photo, &strange), PLAIN);
+            assert_eq!(made, template);
+        }
+    }
+}

@@ -34,6 +34,13 @@ impl<'a> Passes<'a> {
         self.name = name;
         self
     }
+
+    /// The pass is done; what follows is quick.
+    pub(super) fn end(&self) {
+        let fraction = self.begun as f64 / self.all.max(1) as f64;
+        let note = format!("{}, done", self.name);
+        self.context.progress.report(fraction.min(1.0), &note);
+    }
 }
 
 /// A job that is asked to finish early goes on: half a portrait is none.

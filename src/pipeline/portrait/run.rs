@@ -374,6 +374,7 @@ impl Work<'_> {
             guides,
         };
         let Made { pictures, warnings } = painting.repaint(order, self.passes.begin(name))?;
+        self.passes.end();
         for warning in warnings {
             if !self.warnings.contains(&warning) {
                 self.warnings.push(warning);

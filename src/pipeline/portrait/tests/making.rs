@@ -23,7 +23,7 @@ use crate::{
 const REFERENCE: (u32, u32) = (400, 401);
 
 /// Writes somebody who was trained on this checkpoint.
-fn train(home: &Path, name: &str, base: &str) {
+pub fn train(home: &Path, name: &str, base: &str) {
     let person = Person {
         model_id: name.parse().unwrap(),
         job: None,

@@ -2,5 +2,6 @@
 
 mod fake;
 mod making;
+mod real_photos;
 mod requests;
 mod work;

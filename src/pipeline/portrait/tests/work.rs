@@ -414,7 +414,9 @@ fn progress_is_told_over_all_passes_and_a_stop_is_heard_between() {
         notes,
         [
             (0.25, "face 1 of 1, first pass, step 1 of 2".to_owned()),
+            (0.5, "face 1 of 1, first pass, done".to_owned()),
             (0.75, "face 1 of 1, second pass, step 1 of 2".to_owned()),
+            (1.0, "face 1 of 1, second pass, done".to_owned()),
         ]
     );
     let (stopped, notes) = run(Some(1));
