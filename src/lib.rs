@@ -51,8 +51,8 @@
 //! # Architecture invariants
 //!
 //! 1. A reply that says "accepted" is sent only after the commit has reached the disk.
-//! 2. Every accepted entry of a service with an engine ends in exactly one sink entry, unless its
-//!    engine answers with nothing or the caller deletes it.
+//! 2. Every accepted entry of a service with an engine ends in exactly one sink entry, or in its
+//!    ticket if it was put with one, unless its engine answers with nothing or the caller deletes it.
 //! 3. The scheduler never stops a busy slot. The ways out of *busy* are: done, failed, cancelled by
 //!    the user, past `keepalive`, end of the process.
 //! 4. [`scheduler::decide`] reads no clock and does no I/O, so any decision can be replayed.

@@ -19,7 +19,8 @@ fn every_address_of_the_document_is_served() {
                 .replace("{path}", "a/path")
                 .replace("{job}", "queue_try-1")
                 .replace("{person}", "anna")
-                .replace("{picture}", "a.jpg");
+                .replace("{picture}", "a.jpg")
+                .replace("{batch}", "1");
             let (status, text) = photog.ask(&method.to_uppercase(), &example, &[], b"");
             assert_ne!(status, 405, "{method} {path}");
             assert!(!text.contains("nothing at this address"), "{method} {path}");

@@ -16,7 +16,7 @@ use tokio::{
 use crate::{
     config::{Config, Settings},
     domain::{Secret, ServiceSpec},
-    http::{App, AppParts, ServeOptions, Server},
+    http::{App, AppParts, HostedApps, ServeOptions, Server},
     models::{
         self,
         diffusion::{NetworkLoader, Networks, Setting},
@@ -242,6 +242,10 @@ impl Appliance {
             scheduler: Arc::clone(&scheduler),
             services,
             token: config.token.clone(),
+            apps: HostedApps {
+                tokens: config.apps.clone(),
+                clock_difference_max: config.app_clock_difference_max,
+            },
             people,
             changed,
             commits,

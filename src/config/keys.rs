@@ -57,6 +57,24 @@ pub const KEYS: &[Key] = &[
     ),
     key("token_file", Kind::Text, "", "file that holds the token"),
     key(
+        "apps",
+        Kind::List,
+        "",
+        "apps that may call the hosted API, each as appid:token",
+    ),
+    key(
+        "apps_file",
+        Kind::Text,
+        "",
+        "file that holds the apps, one a line",
+    ),
+    key(
+        "app_clock_seconds",
+        Kind::Whole(0, 86_400),
+        "0",
+        "how far an app's X-Request-Time may be off, in seconds; 0 does not look at it",
+    ),
+    key(
         "services",
         Kind::List,
         "",

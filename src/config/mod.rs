@@ -1,9 +1,10 @@
 //! Settings: default < file < environment < flag, resolved into one checked struct.
 //!
 //! [`KEYS`] is the one table of all settings; the file, the environment, `photog config` and the
-//! help are made from it. A file is TOML with these names at its top level, `services` and
-//! `buckets` as lists. An unknown name is an error that says which name is nearest.
+//! help are made from it. A file is TOML with these names at its top level, `services`,
+//! `buckets` and `apps` as lists. An unknown name is an error that says which name is nearest.
 
+mod apps;
 mod keys;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ use crate::{
 
 /// Prefix of environment variables.
 const ENV_PREFIX: &str = "PHOTOG_";
+/// Settings whose values are shown to nobody.
+const SECRETS: [&str; 2] = ["token", "apps"];
 /// Largest configuration file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -85,6 +88,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Token that opens everything.
     pub token: Option<Secret>,
+    /// Apps that may call the hosted API, with their tokens.
+    pub apps: BTreeMap<String, Secret>,
+    /// How far the time that an app states may be off.
+    pub app_clock_difference_max: Option<Duration>,
     /// Service JSON files.
     pub services: Vec<PathBuf>,
     /// Local folders of buckets.
@@ -175,7 +182,7 @@ impl Settings {
     pub fn listing(&self) -> impl Iterator<Item = (&'static Key, String, &Source)> {
         KEYS.iter().map(|key| {
             let (values, source) = &self.values[key.name];
-            let secret = key.name == "token" && !values.is_empty();
+            let secret = SECRETS.contains(&key.name) && !values.is_empty();
             let shown = if secret {
                 String::from("***")
             } else {
@@ -194,6 +201,9 @@ impl Settings {
             data_dir: self.text("data_dir").into(),
             listen: self.parsed("listen", "an address and port such as 127.0.0.1:7860")?,
             token: self.token()?,
+            apps: apps::read(self.list("apps"), self.text("apps_file"))?,
+            app_clock_difference_max: Some(seconds("app_clock_seconds")?)
+                .filter(|most| !most.is_zero()),
             services: self.list("services").iter().map(PathBuf::from).collect(),
             buckets: self
                 .list("buckets")

@@ -155,3 +155,59 @@ fn buckets_are_read_with_and_without_a_prefix() {
         }
     );
 }
+
+#[test]
+fn apps_come_from_list_variable_or_file_and_are_shown_to_nobody() {
+    let pairs = |settings: Settings| -> Vec<(String, String)> {
+        let shown = format!("{settings:?}");
+        let config = settings.check().unwrap();
+        assert!(!format!("{shown} {config:?}").contains("secret"), "{shown}");
+        let apps = config.apps.into_iter();
+        apps.map(|(id, token)| (id, token.expose().to_owned()))
+            .collect()
+    };
+    let pair = |id: &str, token: &str| (id.to_owned(), token.to_owned());
+    let demo = [pair("demo", "secret:1"), pair("other", "secret2")];
+    let listed = collect("apps = [\"other:secret2\", \"demo:secret:1\"]", &[], &[]);
+    assert_eq!(pairs(listed.unwrap()), demo);
+    let variable = ("PHOTOG_APPS", "demo:secret:1,other:secret2");
+    assert_eq!(pairs(collect("", &[variable], &[]).unwrap()), demo);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("apps");
+    std::fs::write(&file, "# ours\n\ndemo:secret:1\n other:secret2 \n").unwrap();
+    let named = ("PHOTOG_APPS_FILE", file.to_str().unwrap());
+    assert_eq!(pairs(collect("", &[named], &[]).unwrap()), demo);
+    let variable = ("PHOTOG_APPS", "one:secret3");
+    let both = collect("", &[named, variable], &[]).unwrap();
+    assert_eq!(pairs(both), [pair("one", "secret3")]);
+    assert!(pairs(collect("", &[], &[]).unwrap()).is_empty());
+    std::fs::write(&file, "# none\n").unwrap();
+    let empty = collect("", &[named], &[]).unwrap().check().unwrap_err();
+    assert!(empty.to_string().contains("one a line"), "{empty}");
+}
+
+#[test]
+fn what_is_no_app_is_refused_without_its_token() {
+    for given in [
+        "secret",
+        ":secret",
+        "demo:",
+        "de mo:secret",
+        "dem\u{f6}:secret",
+    ] {
+        let variable = ("PHOTOG_APPS", format!("good:secret,{given}"));
+        let settings = collect("", &[(variable.0, &variable.1)], &[]).unwrap();
+        let error = settings.check().unwrap_err().to_string();
+        assert!(
+            error.contains("app 2") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+    let twice = collect("", &[("PHOTOG_APPS", "a:secret,a:secret")], &[]).unwrap();
+    let error = twice.check().unwrap_err().to_string();
+    assert!(
+        error.contains("`a` twice") && !error.contains("secret"),
+        "{error}"
+    );
+}

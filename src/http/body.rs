@@ -32,13 +32,13 @@ pub async fn payload(
 }
 
 /// Refuses a put without looking at its body, in a way that its client sees.
-pub async fn refuse(
+pub async fn refuse<R>(
     headers: &HeaderMap,
     body: Body,
     limit: u64,
     idle: Duration,
-    refusal: Refusal,
-) -> Refusal {
+    refusal: R,
+) -> R {
     Chunks::new(body, idle).discard(headers, limit).await;
     refusal
 }

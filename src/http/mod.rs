@@ -24,7 +24,7 @@ mod state;
 mod unread;
 pub mod wire;
 
-pub use routes::openapi::document as openapi_document;
+pub use routes::{hosted::HostedApps, openapi::document as openapi_document};
 pub use sd_models::{
     MemoryUse, SdEmbedding, SdLora, SdMemory, SdModel, SdModels, SdUpscaler, SdVae,
 };

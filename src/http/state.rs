@@ -27,7 +27,7 @@ use crate::{
 use super::{
     auth::{self, Signed},
     error::Refusal,
-    routes::watch::Links,
+    routes::{hosted::HostedApps, watch::Links},
     sd_models::SdModels,
     sd_options::OptionStore,
 };
@@ -60,6 +60,8 @@ pub struct AppParts {
     pub services: Vec<Service>,
     /// Token that opens everything.
     pub token: Option<Secret>,
+    /// Apps that may call the hosted form.
+    pub apps: HostedApps,
     /// Everybody who is trained.
     pub people: People,
     /// Signal given after each change of the store.
@@ -88,6 +90,7 @@ pub(super) struct Inner {
     pub(super) services: HashMap<String, ServiceEntry>,
     /// Names in the order in which they were configured.
     pub(super) order: Vec<String>,
+    pub(super) apps: HostedApps,
     pub(super) people: People,
     pub(super) changed: Arc<Notify>,
     pub(super) registry: Registry,
@@ -161,6 +164,7 @@ impl App {
             scheduler: parts.scheduler,
             services: parts.services.into_iter().map(entry).collect(),
             order,
+            apps: parts.apps,
             people: parts.people,
             changed: parts.changed,
             registry,

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::domain::Tags;
 
 use super::{
-    Attributes, Counts, Filter, PendingBlob, QueueError, QueueKey,
+    Attributes, Counts, Filter, NewTicket, PendingBlob, QueueError, QueueKey,
     model::{ConsumerSettings, PayloadRef},
 };
 
@@ -341,6 +341,12 @@ pub(super) enum Command {
         entry: NewEntry,
         reply: Reply<PutDone>,
     },
+    PutWithTicket {
+        service: Arc<str>,
+        entry: NewEntry,
+        ticket: NewTicket,
+        reply: Reply<i32>,
+    },
     Get {
         queue: QueueKey,
         get: Get,
@@ -460,4 +466,14 @@ pub(super) enum Command {
     Close {
         reply: Reply<()>,
     },
+}
+
+impl Command {
+    /// Bytes that it brings into the database.
+    pub(super) fn payload_bytes(&self) -> u64 {
+        match self {
+            Self::Put { entry, .. } | Self::PutWithTicket { entry, .. } => entry.payload.size(),
+            _ => 0,
+        }
+    }
 }

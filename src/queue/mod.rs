@@ -17,7 +17,8 @@
 //! # Promises
 //!
 //! 1. A reply that says "accepted" is sent only after the commit has reached the disk.
-//! 2. A result enters the sink in the same transaction in which its request leaves the input queue.
+//! 2. A result enters the sink in the same transaction in which its request leaves the input queue;
+//!    that of a job with a ticket ([`Store::put_with_ticket`]) enters the ticket instead.
 //! 3. An entry handed to an engine is counted on disk before the engine sees it.
 //! 4. A damaged file, or one of a newer version, is reported and never touched.
 //!
@@ -34,6 +35,7 @@ mod reader;
 mod schema;
 mod statements;
 mod store;
+mod tickets;
 mod writer;
 
 pub use blobs::{BLOB_THRESHOLD_BYTES, BlobFolder, BlobWriter, PendingBlob};
@@ -44,3 +46,4 @@ pub use command::{
 pub use error::QueueError;
 pub use model::{Attributes, ConsumerState, Counts, Filter, QueueKey, Side};
 pub use store::{Clock, Retention, Store, StoreOptions, SystemClock};
+pub use tickets::{NewTicket, Ticket, TicketState};

@@ -17,7 +17,7 @@ use super::{
         Change, DeliveryRow, Entry, HistoryRow, HistoryState, Model, Outbox, PayloadRef, RequestId,
         Stored,
     },
-    statements as sql,
+    statements as sql, tickets,
 };
 
 /// Makes all changes of a batch in one transaction and fills the frames with their payloads.
@@ -112,11 +112,13 @@ fn make(connection: &Connection, change: &Change) -> Result<(), QueueError> {
             let mut statement = connection.prepare_cached(sql::DELETE_HISTORY)?;
             statement.execute(params![service, *index as i64])?;
         }
+        Change::Ticket(change) => tickets::write(connection, change)?,
     }
     Ok(())
 }
 
-fn insert_payload(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
+/// A payload that gets a row.
+pub(super) fn insert_payload(connection: &Connection, stored: &Stored) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(sql::INSERT_PAYLOAD)?;
     match &stored.payload {
         Payload::Inline(bytes) => {
@@ -277,6 +279,7 @@ pub(super) fn load(
     for (id, count) in references {
         model.restore_payload_reference(id, count);
     }
+    tickets::load(connection, &mut model)?;
     Ok((model, deliveries))
 }
 

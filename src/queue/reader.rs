@@ -12,6 +12,7 @@ use super::{
     command::{Job, JobKey, JobState, JobsPage, PayloadData},
     model::PayloadRef,
     persist, schema, statements as sql,
+    tickets::{self, Ticket},
 };
 
 /// Idle connections that are kept; more are opened when more are in use at once.
@@ -71,6 +72,11 @@ impl ReadPool {
             )?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
+    }
+
+    /// A ticket with its result, for its owner only. Blocks.
+    pub(super) fn ticket(&self, id: i32, owner: &str) -> Result<Option<Ticket>, QueueError> {
+        self.with(|connection| tickets::read(connection, id, owner, &self.blobs))
     }
 
     fn with<T>(

@@ -10,7 +10,10 @@ use super::QueueError;
 const APPLICATION_ID: i64 = 0x7068_6f74;
 
 /// One entry per version of the file format, in order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_queues.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_queues.sql"),
+    include_str!("migrations/0002_tickets.sql"),
+];
 
 /// Opens the writer's connection: creates the file if there is none, checks it, migrates it.
 pub(super) fn open_writer(path: &Path) -> Result<Connection, QueueError> {
@@ -236,15 +239,38 @@ mod tests {
         let (folder, path) = scratch();
         drop(open_writer(&path).unwrap());
         let mut connection = Connection::open(&path).unwrap();
-        let steps = [MIGRATIONS[0], "CREATE TABLE later (x) STRICT"];
+        let with = |step| [MIGRATIONS, &[step]].concat();
         // STRICT needs a type, so this step fails and the file stays at its version.
+        let steps = with("CREATE TABLE later (x) STRICT");
         assert!(migrate(&path, &mut connection, &steps).is_err());
-        let steps = [MIGRATIONS[0], "CREATE TABLE later (x INTEGER) STRICT"];
+        let steps = with("CREATE TABLE later (x INTEGER) STRICT");
         migrate(&path, &mut connection, &steps).unwrap();
         let version: i64 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .unwrap();
-        assert_eq!(version, 2);
+        let before = MIGRATIONS.len();
+        assert_eq!(version, before as i64 + 1);
+        let backup = format!("photog.v{before}.backup.db");
+        assert!(folder.path().join(backup).exists());
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_is_brought_up_and_keeps_its_entries() {
+        let (folder, path) = scratch();
+        let mut connection = Connection::open(&path).unwrap();
+        migrate(&path, &mut connection, &MIGRATIONS[..1]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO queue VALUES (1, 's', 'source', 0, 7);
+                 INSERT INTO entry VALUES (1, 7, 0, 'request', NULL, NULL, 1, 0, 0);",
+            )
+            .unwrap();
+        drop(connection);
+        let connection = open_writer(&path).unwrap();
+        let number =
+            |query: &str| -> i64 { connection.query_row(query, [], |row| row.get(0)).unwrap() };
+        assert_eq!(number("SELECT idx FROM entry"), 7);
+        assert_eq!(number("SELECT count(*) FROM ticket"), 0);
         assert!(folder.path().join("photog.v1.backup.db").exists());
     }
 }

@@ -61,6 +61,49 @@ pub(super) const SELECT_HISTORY_PAGE: &str = "\
     ORDER BY created DESC, service DESC, idx DESC
     LIMIT ?6";
 
+/// A ticket for a new entry.
+pub(super) const INSERT_TICKET: &str = "\
+    INSERT INTO ticket (id, owner, model_id, service, idx, request_id, state, message, size, created)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, '', 0, ?7)";
+
+/// The end of a ticket's job.
+pub(super) const END_TICKET: &str = "\
+    UPDATE ticket SET state = ?3, message = ?4, payload = ?5, size = ?6, finished = ?7
+    WHERE service = ?1 AND idx = ?2";
+
+/// A ticket's job is tried again under another index.
+pub(super) const MOVE_TICKET: &str = "\
+    UPDATE ticket
+    SET idx = ?3, state = 1, message = '', payload = NULL, size = 0, finished = NULL
+    WHERE service = ?1 AND idx = ?2";
+
+/// One ticket, for its owner.
+pub(super) const SELECT_TICKET: &str = "\
+    SELECT model_id, service, idx, request_id, state, message, payload, size
+    FROM ticket WHERE id = ?1 AND owner = ?2";
+
+/// The result of the ticket of a job that is tried again.
+pub(super) const SELECT_TICKET_OF_JOB: &str =
+    "SELECT payload FROM ticket WHERE service = ?1 AND idx = ?2";
+
+/// Jobs with an open ticket, read at the start by the index `ticket_open`.
+pub(super) const SELECT_OPEN_TICKETS: &str = "SELECT service, idx FROM ticket WHERE state = 1";
+
+/// The last number given out, also after its row has left.
+pub(super) const SELECT_LAST_TICKET: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'ticket'";
+
+/// Ended tickets that are too old.
+pub(super) const DELETE_OLD_TICKETS: &str =
+    "DELETE FROM ticket WHERE finished < ?1 RETURNING payload";
+
+/// Ended tickets beyond the number that is kept, the oldest of them.
+pub(super) const DELETE_EXCESS_TICKETS: &str = "\
+    DELETE FROM ticket
+    WHERE id IN (
+        SELECT id FROM ticket WHERE finished IS NOT NULL
+        ORDER BY finished DESC, id DESC LIMIT -1 OFFSET ?1)
+    RETURNING payload";
+
 /// History that is too old.
 pub(super) const DELETE_OLD_HISTORY: &str =
     "DELETE FROM history WHERE finished < ?1 RETURNING payload";

@@ -19,8 +19,9 @@ use crate::{
 
 use super::{
     Attach, Attached, Attributes, BlobFolder, CancelledJob, Closing, Counts, Detached, Finish,
-    Frame, Get, Job, JobKey, JobsPage, NewEntry, PayloadData, Push, PutDone, QueueError, QueueKey,
-    Search, command::Command, model::ConsumerSettings, reader::ReadPool, schema, writer::Writer,
+    Frame, Get, Job, JobKey, JobsPage, NewEntry, NewTicket, PayloadData, Push, PutDone, QueueError,
+    QueueKey, Search, Ticket, command::Command, model::ConsumerSettings, reader::ReadPool, schema,
+    writer::Writer,
 };
 
 /// Commands that may wait for the writer; more callers than this wait for a place.
@@ -160,6 +161,30 @@ impl Store {
             reply,
         })
         .await
+    }
+
+    /// Stores an entry of a service's input queue together with a ticket, and says its number. Both are
+    /// on disk when this returns. The result of the job goes to the ticket and to no sink.
+    pub async fn put_with_ticket(
+        &self,
+        service: &str,
+        entry: NewEntry,
+        ticket: NewTicket,
+    ) -> Result<i32, QueueError> {
+        self.ask(|reply| Command::PutWithTicket {
+            service: service.into(),
+            entry,
+            ticket,
+            reply,
+        })
+        .await
+    }
+
+    /// A ticket with its result; `None` also when it belongs to somebody else. Ended tickets leave
+    /// with the history.
+    pub async fn ticket(&self, id: i32, owner: &str) -> Result<Option<Ticket>, QueueError> {
+        let owner = owner.to_owned();
+        self.read(move |reader| reader.ticket(id, &owner)).await
     }
 
     /// Looks for entries, waiting up to `timeout` until there are as many as asked for. A caller
@@ -383,7 +408,8 @@ impl Store {
         .await
     }
 
-    /// Ends a job: its result enters the sink and its request leaves the input queue, together.
+    /// Ends a job: its result enters the sink, or its ticket, and its request leaves the input queue,
+    /// together.
     pub async fn finish(&self, service: &str, finish: Finish) -> Result<(), QueueError> {
         self.ask(|reply| Command::Finish {
             service: service.into(),

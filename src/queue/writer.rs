@@ -15,8 +15,8 @@ use super::{
     command::{Command, Payload},
     disk::DiskSpace,
     maintenance,
-    model::{Change, Model, Outbox, Retire, Unheard},
-    persist, schema,
+    model::{Model, Outbox, Retire, Unheard},
+    persist, schema, tickets,
 };
 
 /// Most commands that share one commit. At 64 clients a batch is rarely above 64, so this only
@@ -116,9 +116,7 @@ impl Writer {
         self.reopen_if_needed();
         let links = self.links;
         while let Some(command) = next.take() {
-            if let Command::Put { entry, .. } = &command {
-                bytes += entry.payload.size();
-            }
+            bytes += command.payload_bytes();
             count += 1;
             self.apply(command, now, &mut out, &mut answers);
             if count < BATCH_COMMANDS_MAX && bytes < BATCH_BYTES_MAX && self.closed.is_empty() {
@@ -176,10 +174,7 @@ impl Writer {
             let _ = reply.reply.send(Err(failure.clone()));
         }
         for change in &out.changes {
-            if let Change::Insert {
-                payload: Some(stored),
-                ..
-            } = change
+            if let Some(stored) = change.stored()
                 && let Payload::Blob(blob) = &stored.payload
             {
                 self.unsure_files.push(blob.name().to_owned());
@@ -379,6 +374,18 @@ impl Writer {
     ) {
         let model = &mut self.model;
         match command {
+            Command::PutWithTicket {
+                service,
+                entry,
+                ticket,
+                reply,
+            } => {
+                let done = self
+                    .disk
+                    .check(self.connection.as_ref())
+                    .and_then(|()| model.put_with_ticket(&service, entry, ticket, now, out));
+                later(answers, reply, done);
+            }
             Command::Finish {
                 service,
                 finish,
@@ -500,9 +507,13 @@ impl Writer {
                 job.service, job.index, row.code
             )));
         }
-        self.model
-            .retry(&row, now, out)
-            .map(|index| PutDone { index })
+        let ticket = tickets::of_job(connection, job)?;
+        let index = self.model.retry(&row, now, out)?;
+        if let Some(ticket) = ticket {
+            self.model
+                .reopen_ticket(&job.service, (job.index, index), ticket.result, out);
+        }
+        Ok(PutDone { index })
     }
 
     fn tick(&mut self, now: i64, out: &mut Outbox) {
@@ -532,6 +543,7 @@ fn refuse(command: Command, failure: &QueueError) -> Option<Command> {
     }
     match command {
         Command::Put { reply, .. } | Command::Retry { reply, .. } => no(reply, failure),
+        Command::PutWithTicket { reply, .. } => no(reply, failure),
         Command::Get { reply, .. } => no(reply, failure),
         Command::Search { reply, .. } => no(reply, failure),
         Command::Count { reply, .. } => no(reply, failure),

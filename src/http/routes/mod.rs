@@ -1,7 +1,9 @@
 //! The addresses, one file per family.
 
+mod awaited;
 pub(super) mod events;
 pub(super) mod health;
+pub(super) mod hosted;
 pub(super) mod jobs;
 pub(super) mod metrics;
 pub mod openapi;
@@ -13,10 +15,15 @@ pub(super) mod watch;
 
 use axum::{
     Router,
+    body::Body,
+    http::HeaderMap,
     routing::{any, get, post},
 };
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
+    body::{self, content_length},
     error::{ApiRefusal, Refusal},
     state::App,
 };
@@ -55,6 +62,7 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(metrics::scrape))
         .route("/openapi.json", get(openapi::serve))
         .merge(sdapi::routes())
+        .merge(hosted::routes())
         .fallback(not_found)
         .with_state(app)
 }
@@ -84,4 +92,26 @@ async fn not_found() -> ApiRefusal {
 fn time_text(ms: i64) -> String {
     let since = std::time::Duration::from_millis(ms.max(0) as u64);
     humantime::format_rfc3339_millis(std::time::UNIX_EPOCH + since).to_string()
+}
+
+/// Runs what may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Refusal::new(500, "a fault of this program ended the request; try again"))
+}
+
+/// Reads a body as a whole, with the room in memory to be kept for as long as it is.
+async fn read_whole(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    limit: u64,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+    let declared = content_length(headers).unwrap_or(limit).min(limit);
+    let room = app.reserve_upload(declared).await;
+    let bytes = body::whole(headers, body, limit, app.0.body_idle).await?;
+    Ok((bytes, room))
 }

@@ -4,7 +4,9 @@ use axum::Json;
 use utoipa::OpenApi as _;
 
 use super::{
-    events, health, jobs, metrics, people,
+    events, health,
+    hosted::{at_once, jobs as hosted_jobs, train},
+    jobs, metrics, people,
     sdapi::{files, lists, make, options, picture, progress, refused},
     services,
 };
@@ -13,13 +15,14 @@ use super::{
 #[openapi(
     info(
         title = "photog",
-        description = "A self-hosted AI-portrait studio: durable queues with the EAS protocol, and what an operator needs. With a token configured, send it in the header `Authorization`, as it is, as `Bearer <token>`, or as the password of `Basic`."
+        description = "A self-hosted AI-portrait studio: durable queues with the EAS protocol, and what an operator needs. With a token configured, send it in the header `Authorization`, as it is, as `Bearer <token>`, or as the password of `Basic`. What is tagged `hosted` wants the signature of an app instead."
     ),
     paths(
         put, get, commit, delete, put_path, put_sink, get_sink, commit_sink, delete_sink,
         services::list, jobs::list, jobs::one, jobs::preview, jobs::cancel, jobs::retry,
         people::list, people::one, people::remove, people::reference, people::thumbnail, people::validation,
         events::stream,
+        at_once::check, train::train, at_once::create, hosted_jobs::one, hosted_jobs::look, hosted_jobs::batch,
         health::alive, health::ready, metrics::scrape, serve,
         make::txt2img, make::img2img, make::extra_single_image, make::extra_batch_images,
         picture::info, progress::progress, progress::task_progress, progress::interrupt,
@@ -39,6 +42,7 @@ use super::{
         (name = "services", description = "What runs"),
         (name = "jobs", description = "What is worked on"),
         (name = "people", description = "Who is trained"),
+        (name = "hosted", description = "The hosted AI-portrait API. `Authorization` is `<appid>:<signature>`: hex of HMAC-SHA256 with the app's token over the lines method, hex MD5 of the body, path with its sorted query"),
         (name = "webui", description = "The API of the WebUI"),
         (name = "operation", description = "Probes, metrics, this document")
     )

@@ -1,10 +1,11 @@
-//! Keeps the history of ended jobs within its age, its number and its bytes.
+//! Keeps the history of ended jobs within its age, its number and its bytes, and ended tickets within
+//! the same age and number.
 
 use rusqlite::{Connection, params};
 
 use crate::queue::{QueueError, Retention, model::Model, model::Outbox, statements as sql};
 
-/// Removes history rows that are too old or too many, and requests kept for a retry beyond the
+/// Removes history rows and ended tickets that are too old or too many, and requests kept for a retry beyond the
 /// bytes allowed for them. One small transaction; payload files are returned for removal.
 pub(in crate::queue) fn prune(
     connection: &mut Connection,
@@ -19,6 +20,11 @@ pub(in crate::queue) fn prune(
         (sql::DELETE_OLD_HISTORY, oldest_ms),
         (
             sql::DELETE_EXCESS_HISTORY,
+            retention.history_entries_max as i64,
+        ),
+        (sql::DELETE_OLD_TICKETS, oldest_ms),
+        (
+            sql::DELETE_EXCESS_TICKETS,
             retention.history_entries_max as i64,
         ),
     ];

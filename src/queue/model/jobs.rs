@@ -21,17 +21,20 @@ use super::{
 };
 
 impl Model {
-    /// Ends a job: its result enters the sink and its request leaves the input queue, together.
+    /// Ends a job: its result enters the sink, or its ticket, and its request leaves the input queue,
+    /// together.
     pub(crate) fn finish(
         &mut self,
         service: &Arc<str>,
-        finish: Finish,
+        mut finish: Finish,
         now: Millis,
         out: &mut Outbox,
     ) -> Result<(), QueueError> {
         let source = QueueKey::source(Arc::clone(service));
         let started = self.check_in_hand(&source, service, &finish.push)?;
-        if let Some(payload) = finish.result {
+        if self.has_ticket(service, finish.push.index) {
+            self.end_ticket(service, &mut finish, now, out);
+        } else if let Some(payload) = finish.result {
             let tags = if finish.status == 200 {
                 finish.push.tags.clone()
             } else {
@@ -179,6 +182,7 @@ impl Model {
         let group = queue.groups.get_mut(service).ok_or(QueueError::NotFound)?;
         group.take_back(push.index, now);
         queue.uncount(service, push.index, push.attempt, now, out);
+        self.end_ticket_without_entry(service, push.index, now, out);
         Ok(())
     }
 
@@ -195,6 +199,7 @@ impl Model {
         self.check_in_hand(&key, service, push)?;
         let holder = self.slot_of(&key, push.index);
         self.return_entry(&key, service, push.index, now, out);
+        self.end_ticket_without_entry(service, push.index, now, out);
         // Whatever happened to the slot, it is not to begin another entry.
         if let Some(slot) = holder {
             self.set_closed(&key, service, &slot, Closing::GiveLineBack)?;

@@ -12,6 +12,7 @@
 //! - [`waiters`]: callers that wait for entries;
 //! - [`consumers`]: consumers come, commit, hand back, leave; dead letters;
 //! - [`jobs`]: entries as an engine works on them, and how they end;
+//! - [`tickets`]: which jobs have a ticket, and when it ends;
 //! - [`retire`]: what leaves as time passes;
 //! - [`settle`]: taking over what the file says;
 //! - [`outbox`]: what has to be written, answered and pushed.
@@ -28,6 +29,7 @@ mod service;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod waiters;
 
 use std::{fmt, sync::Arc};
@@ -42,6 +44,7 @@ pub(super) use queue::{DeliveryRow, Queue};
 pub(super) use retire::Retire;
 pub(super) use service::Model;
 pub(super) use settle::Unheard;
+pub(super) use tickets::TicketChange;
 
 /// Milliseconds since 1970.
 pub(super) type Millis = i64;

@@ -9,7 +9,7 @@ use crate::queue::{
     command::{Frame, Payload, Push},
 };
 
-use super::{Entry, Millis, QueueKey, group::Pending};
+use super::{Entry, Millis, QueueKey, TicketChange, group::Pending};
 
 /// Collects everything that a batch of commands brings about.
 #[derive(Default)]
@@ -84,6 +84,19 @@ pub(crate) enum Change {
     History(Box<HistoryRow>),
     /// A job is tried again and leaves the history.
     ForgetHistory { service: Arc<str>, index: u64 },
+    /// A ticket is made, ends, or follows its job.
+    Ticket(TicketChange),
+}
+
+impl Change {
+    /// The payload that is stored with it.
+    pub(crate) fn stored(&self) -> Option<&Stored> {
+        match self {
+            Self::Insert { payload, .. } => payload.as_ref(),
+            Self::Ticket(TicketChange::End { result, .. }) => result.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// How a job ended.

@@ -12,7 +12,7 @@ use crate::{
 
 use super::{
     Change, Counts, Entry, Millis, Outbox, PayloadRef, Queue, QueueKey, RequestId, Side, Stored,
-    group::Group,
+    group::Group, tickets::Tickets,
 };
 
 /// Distinct tag sets that are kept for sharing.
@@ -32,6 +32,7 @@ pub(crate) struct Model {
     pub(super) next_payload: i64,
     /// Payloads that more than one entry or history row refers to, with the number of references.
     pub(super) shared_payloads: HashMap<i64, u32>,
+    pub(super) tickets: Tickets,
     shared_tags: HashSet<Arc<Tags>>,
 }
 
@@ -273,6 +274,9 @@ impl Model {
             .and_then(|queue| queue.remove(index, now, out));
         if let Some(entry) = removed {
             self.drop_payload(entry.payload.id, out);
+            if key.side == Side::Source && !key.rear {
+                self.end_ticket_without_entry(&key.service, index, now, out);
+            }
         }
     }
 

@@ -113,6 +113,7 @@ impl Model {
                 self.return_entry(&key, &row.group, row.index, now, out);
             }
         }
+        self.end_tickets_without_entry(now, out);
         for queue in self.queues.values_mut() {
             queue.dirty = true;
         }

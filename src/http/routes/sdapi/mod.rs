@@ -31,12 +31,10 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use bytes::Bytes;
 use serde_json::{Map, Value};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::http::{
-    body::{self, content_length},
+    routes::{blocking, read_whole},
     sd_models::SdModels,
     state::App,
 };
@@ -131,35 +129,13 @@ async fn tell_process_time(request: Request, next: Next) -> Response {
     response
 }
 
-/// Runs what may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, SdRefusal> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| SdRefusal::new(500, "a fault of this program ended the request; try again"))
-}
-
 /// Asks something of the files of networks.
 async fn with_models<T: Send + 'static>(
     app: &App,
     ask: impl FnOnce(&dyn SdModels) -> T + Send + 'static,
 ) -> Result<T, SdRefusal> {
     let models = app.0.sd.models.clone();
-    blocking(move || ask(&*models)).await
-}
-
-/// Reads a body as a whole, with the room in memory to be kept for as long as it is.
-async fn read_whole(
-    app: &App,
-    headers: &HeaderMap,
-    body: Body,
-    limit: u64,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), SdRefusal> {
-    let declared = content_length(headers).unwrap_or(limit).min(limit);
-    let room = app.reserve_upload(declared).await;
-    let bytes = body::whole(headers, body, limit, app.0.body_idle).await?;
-    Ok((bytes, room))
+    Ok(blocking(move || ask(&*models)).await?)
 }
 
 /// Reads a body that has to be a JSON object.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     domain::REQUEST_ID_TAG,
     http::{
-        routes::jobs::read_key,
+        routes::{awaited, jobs::read_key},
         state::{App, ServiceEntry},
     },
     queue::JobKey,
@@ -235,7 +235,7 @@ impl Which {
     async fn waiting(&self, app: &App, entry: &ServiceEntry) -> Result<Option<JobKey>, SdRefusal> {
         match self {
             Self::First => Ok(None),
-            Self::Task(id) => task::find_job(app, entry, id).await,
+            Self::Task(id) => Ok(awaited::find_job(app, entry, id).await?),
             Self::Job(key) => {
                 let job = app.0.store.job(key.clone()).await?;
                 let ours = *key.service == *entry.spec().name;

@@ -1,23 +1,21 @@
 //! From a request to its entry in the queue.
 
-use std::time::Duration;
-
 use axum::{body::Body, http::HeaderMap};
 use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{blocking, error::SdRefusal, not_an_object, read_whole, wait::Unattended};
+use super::{error::SdRefusal, not_an_object};
 use crate::{
-    domain::Tags,
     http::{
+        routes::{
+            awaited::{self, Unattended},
+            blocking, read_whole,
+        },
         sd_options::Options,
         state::{App, ServiceEntry},
     },
-    queue::{
-        BLOB_THRESHOLD_BYTES, BlobFolder, Filter, Frame, Get, JobKey, NewEntry, Payload,
-        QueueError, QueueKey,
-    },
+    queue::{BlobFolder, JobKey, Payload, QueueError},
 };
 
 /// The tag that says which route an entry came from.
@@ -62,7 +60,7 @@ pub(super) async fn put(
     drop(room);
     let Some(id) = named else {
         let id = Uuid::now_v7().as_hyphenated().to_string();
-        let unattended = Some(Unattended::new(app, &id));
+        let unattended = Some(Unattended::new(app, entry, &id));
         let job = Some(put_new(app, entry, name, &id, payload).await?);
         return Ok(Task {
             id,
@@ -89,14 +87,8 @@ async fn put_new(
     id: &str,
     payload: Payload,
 ) -> Result<JobKey, QueueError> {
-    let new = NewEntry {
-        request_id: id.to_owned(),
-        tags: [(TASK_TAG, name)].into_iter().collect::<Tags>(),
-        priority: 0,
-        payload,
-    };
-    let done = app.0.store.put(&entry.source, new).await?;
-    Ok(key(entry, done.index))
+    let tags = [(TASK_TAG, name)].into_iter().collect();
+    awaited::put(app, entry, id, tags, payload).await
 }
 
 /// The task of an id: its job, or `None` inside when its answer waits to be taken.
@@ -105,45 +97,11 @@ async fn find(
     entry: &ServiceEntry,
     id: &str,
 ) -> Result<Option<Option<JobKey>>, SdRefusal> {
-    if let Some(job) = find_job(app, entry, id).await? {
+    if let Some(job) = awaited::find_job(app, entry, id).await? {
         return Ok(Some(Some(job)));
     }
-    let result = look(app, &entry.sink, id).await?;
+    let result = awaited::look(app, &entry.sink, id).await?;
     Ok(result.map(|_| None))
-}
-
-/// The job of a task that waits or runs.
-pub(super) async fn find_job(
-    app: &App,
-    entry: &ServiceEntry,
-    id: &str,
-) -> Result<Option<JobKey>, SdRefusal> {
-    let Some(frame) = look(app, &entry.source, id).await? else {
-        return Ok(None);
-    };
-    let job = key(entry, frame.index);
-    // An entry that is done stays for as long as another group watches.
-    let known = app.0.store.job(job.clone()).await?;
-    Ok(known
-        .is_some_and(|known| known.finished_ms.is_none())
-        .then_some(job))
-}
-
-pub(super) fn key(entry: &ServiceEntry, index: u64) -> JobKey {
-    JobKey {
-        service: entry.spec().name.as_str().into(),
-        index,
-    }
-}
-
-async fn look(app: &App, queue: &QueueKey, id: &str) -> Result<Option<Frame>, QueueError> {
-    let get = Get {
-        filter: Filter::from(id),
-        length: 1,
-        auto_delete: false,
-        wait: false,
-    };
-    Ok(app.0.store.get(queue, get, Duration::ZERO).await?.pop())
 }
 
 /// The id that the client gives the task. Refuses what is no JSON object.
@@ -173,16 +131,7 @@ fn payload(
     let options = serde_json::to_string(options)
         .expect("options have string keys only, so they always serialize");
     let start = format!("{{\"task\":\"{name}\",\"options\":{options},\"payload\":");
-    let parts = [start.as_bytes(), body, b"}"];
-    let size: usize = parts.iter().map(|part| part.len()).sum();
-    if size as u64 <= BLOB_THRESHOLD_BYTES {
-        return Ok(Payload::Inline(parts.concat().into()));
-    }
-    let mut blob = blobs.create()?;
-    for part in parts {
-        blob.write(part)?;
-    }
-    Ok(Payload::Blob(blob.finish()?))
+    awaited::payload(&[start.as_bytes(), body, b"}"], blobs)
 }
 
 #[cfg(test)]
@@ -191,6 +140,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::queue::BLOB_THRESHOLD_BYTES;
 
     #[test]
     fn only_objects_are_taken_and_their_id_is_read() {
