@@ -46,6 +46,7 @@
 //! - [`workers`]: the slots, and the loop that carries out what `scheduler` decides.
 //! - [`config`]: default < file < environment < flag.
 //! - [`http`]: addresses, tokens, wire forms, WebSocket.
+//! - [`demo`]: the main job from end to end on the people of a pack, as a client of the appliance.
 //! - [`cli`]: one file per command.
 //!
 //! # Architecture invariants
@@ -84,6 +85,7 @@
 //! | `workers` | `domain`, `job`, `observe`, `store`, `people`, `queue`, `fetch`, `models`, `scheduler`, `pipeline` | HTTP |
 //! | `config` | `domain`, `store`, `pack`, `queue`, `fetch` | what the settings are used for |
 //! | `http` | `domain`, `observe`, `store`, `people`, `queue`, `models`, `services`, `scheduler`, `pipeline`, `workers` | SQL, pixels |
+//! | `demo` | `domain`, `job`, `store`, `people`, `pack`, `imaging`, `models`, `pipeline` | the inside of the appliance, the command line |
 //! | `cli` | everything | |
 //!
 //! Some libraries are known to one place only, so that they can be exchanged there:
@@ -99,7 +101,7 @@
 //! | `image`, `png` | `imaging` |
 //! | `memmap2`, `half` | `models` |
 //! | `regex`, `icu_normalizer`, `instant_clip_tokenizer` | `models` |
-//! | `ureq` | `fetch` |
+//! | `ureq` | `fetch`, `demo` |
 //! | `toml` | `pack`, `config`, `models` |
 //! | `indicatif` | `cli` |
 //! | `prometheus_client` | `observe`, `http` |
@@ -159,6 +161,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod fetch;
 pub mod http;

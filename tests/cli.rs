@@ -42,6 +42,7 @@ fn help_names_every_command_and_version_the_version() {
     let help = home.run(&["--help"]);
     assert_eq!(help.code, Some(0));
     for command in [
+        "demo",
         "serve",
         "check",
         "train",

@@ -1,8 +1,10 @@
 //! The command line: one file per command. A command returns its exit code or one error, which
 //! `main` prints as one line.
 
+mod appliance;
 mod check;
 mod config;
+mod demo;
 mod device;
 mod doctor;
 mod generate;
@@ -62,6 +64,8 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try everything on drawn people: check, train, portraits, and a report of it all
+    Demo(demo::DemoArgs),
     /// Run the appliance: queues, services, HTTP
     Serve(serve::ServeArgs),
     /// Judge photos by the rules for training pictures
@@ -90,8 +94,11 @@ enum Command {
 /// Runs the command.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { common, command } = cli;
-    crate::observe::start_log(common.verbose);
+    // What the demo's appliance has to say is for operators, and would stand between the bars.
+    let quiet = matches!(command, Command::Demo(_));
+    crate::observe::start_log(common.verbose, quiet);
     match command {
+        Command::Demo(args) => demo::run(&args, &common),
         Command::Serve(args) => serve::run(&args, &common.settings(args.flags())?),
         Command::Check(args) => check::run(&args, &common.settings(vec![])?, common.json),
         Command::Train(args) => train::run(&args, &common.settings(vec![])?, common.json),

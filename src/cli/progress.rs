@@ -20,6 +20,8 @@ pub enum Unit {
     Bytes,
     /// Things.
     Count,
+    /// Parts of a hundred.
+    Percent,
 }
 
 impl Unit {
@@ -28,6 +30,7 @@ impl Unit {
         match self {
             Self::Bytes => "{msg} [{bar:30}] {binary_bytes} of {binary_total_bytes}, {eta} left",
             Self::Count => "{msg} [{bar:30}] {pos} of {len}, {eta} left",
+            Self::Percent => "{msg} [{bar:30}] {pos} %, {eta} left",
         }
     }
 
@@ -36,6 +39,7 @@ impl Unit {
         match self {
             Self::Bytes => "{msg} {binary_bytes}",
             Self::Count => "{msg} {pos}",
+            Self::Percent => "{msg} {pos} %",
         }
     }
 
@@ -43,6 +47,7 @@ impl Unit {
         match self {
             Self::Bytes => size(number),
             Self::Count => number.to_string(),
+            Self::Percent => format!("{number} %"),
         }
     }
 }
@@ -120,7 +125,8 @@ impl Progress {
         }
         self.next = now + LINE_EVERY;
         let (name, is) = (&self.name, self.unit.text(done));
-        Some(match total.filter(|total| *total > 0) {
+        let of = total.filter(|total| *total > 0 && self.unit != Unit::Percent);
+        Some(match of {
             Some(total) => {
                 let percent = u128::from(done) * 100 / u128::from(total);
                 format!("{name}: {is} of {}, {percent} %", self.unit.text(total))
@@ -158,7 +164,7 @@ mod tests {
 
     #[test]
     fn templates_are_well_formed() {
-        for unit in [Unit::Bytes, Unit::Count] {
+        for unit in [Unit::Bytes, Unit::Count, Unit::Percent] {
             let _ = (style(unit.bar()), style(unit.counter()));
         }
     }
@@ -185,6 +191,11 @@ mod tests {
         assert_eq!(
             photos.line(later, 3, Some(12)).unwrap(),
             "checking photos: 3 of 12, 25 %"
+        );
+        let mut training = Progress::new("training alma", Unit::Percent);
+        assert_eq!(
+            training.line(later, 40, Some(100)).unwrap(),
+            "training alma: 40 %"
         );
     }
 

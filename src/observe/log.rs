@@ -4,10 +4,11 @@ use std::io::IsTerminal as _;
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-/// Starts the log. `verbose` 0 says what an operator wants to know, 1 and 2 say more; the
-/// environment variable `RUST_LOG` overrides both.
-pub fn start_log(verbose: u8) {
+/// Starts the log. `verbose` 0 says what an operator wants to know, or only what failed where the
+/// log is to be `quiet`; 1 and 2 say more. The environment variable `RUST_LOG` overrides all.
+pub fn start_log(verbose: u8, quiet: bool) {
     let level = match verbose {
+        0 if quiet => "error",
         0 => "photog=info,warn",
         1 => "photog=debug,info",
         _ => "trace",
