@@ -117,7 +117,7 @@
 //! | --- | --- | --- |
 //! | `photog-io` (a few) | connections, the scheduler's loop, timers | never blocks |
 //! | `queue-writer` (one) | the read-write connection, the state of all queues | a bounded channel of commands, one reply each |
-//! | blocking pool of the runtime | reading and writing of payload files | ends with its task |
+//! | blocking pool of the runtime | reading and writing of payload files; the client that `photog demo` is | ends with its task |
 //! | `slot-N` (one per slot) | its engine and the job in hand; networks are shared by all | pushes from the writer, `finish` to it |
 //! | `fetch` (a few per fetch) | one download at a time | joined before the fetch returns |
 //! | `signals` (one, in `photog models pull`) | nothing | asks the fetch to stop |

@@ -15,7 +15,7 @@ use clap::Args;
 use super::{
     Common,
     appliance::{Appliance, CUT_OFF_MAX},
-    device, out,
+    device, out, packs,
     progress::{Progress, Unit},
     signals::StopSignals,
 };
@@ -239,6 +239,7 @@ fn say(outcome: &Outcome, out: &Path, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         return Ok(out::json(&outcome.to_json())?);
     }
+    packs::tell(outcome.notice);
     let text = format!(
         "{}\n{}\n{}\n{} of {} portraits are nearest to their person; {:.0} s in all\n{}\n",
         out::table(&checks(outcome)),

@@ -236,6 +236,7 @@ impl Outcome {
             "checks": self.checks.iter().map(CheckedSet::to_json).collect::<Vec<_>>(),
             "portraits": self.portraits.iter().map(PortraitMade::to_json).collect::<Vec<_>>(),
             "seconds": rounded(self.times.total, 1),
+            "warnings": self.notice.iter().collect::<Vec<_>>(),
         })
     }
 }
@@ -398,6 +399,7 @@ pub(super) mod tests {
     fn the_document_has_people_checks_portraits_and_seconds() {
         let json = outcome().to_json();
         assert_eq!(json["seconds"], 109.5);
+        assert_eq!(json["warnings"], json!(["made with the demo pack"]));
         assert_eq!(
             json["people"][0],
             json!({"name": "alma", "model_id": "alma", "photos": 8, "used_images": 8,

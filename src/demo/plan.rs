@@ -120,7 +120,8 @@ fn spoilt(
         return Err(DemoError::Pack("a sample person has no photos"));
     };
     let open = |picture: &Picture| decode("a photo of the pack", picture.bytes);
-    let (good, with, scene) = (open(first)?, open(friend)?, open(empty)?);
+    let (good, smaller) = (open(first)?, open(second)?);
+    let (with, scene) = (open(friend)?, open(empty)?);
     let drawn = |name: &str, about, picture: &RgbImage, expected| {
         let file = write_jpeg(picture, QUALITY).map_err(DemoError::picture(name))?;
         Ok::<_, DemoError>(Photo {
@@ -182,7 +183,7 @@ fn spoilt(
         drawn(
             "blurred.jpg",
             "out of focus",
-            &spoil::blurred(&good),
+            &spoil::blurred(&smaller),
             Verdict::PoorQuality,
         )?,
         drawn(

@@ -15,7 +15,7 @@ const CELL: u32 = 260;
 /// Width of the scores.
 const SCORES_WIDTH: u32 = 330;
 /// Height of the line above the rows.
-const HEAD: u32 = 24;
+const HEAD: u32 = 34;
 /// Pixels of one pixel of a sign.
 const SIZE: u32 = 2;
 /// Height of one score with the space below it.
@@ -108,13 +108,14 @@ fn draw_scores(sheet: &mut RgbImage, portrait: &PortraitMade, area: Area) {
     let (left, mut top) = (area.left, area.top);
     for face in &portrait.faces {
         let color = if face.is_right() { RIGHT } else { WRONG };
-        write(sheet, &face.model_id, (left, top), SIZE, color);
-        let verdict = match face.nearest() {
-            Some(nearest) => format!("nearest to {nearest}"),
-            None => String::from("no face"),
+        let found = if face.scores.is_empty() {
+            "no face"
+        } else {
+            "face"
         };
+        let title = format!("{found} of {}", face.model_id);
+        write(sheet, &title, (left, top), SIZE, color);
         let beside = left + BAR.0;
-        write(sheet, &verdict, (beside, top), SIZE, FAINT);
         top += SCORE_HEIGHT;
         for (name, score) in &face.scores {
             let is_highest = face.nearest() == Some(name);

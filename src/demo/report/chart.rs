@@ -11,7 +11,7 @@ const HEIGHT: f64 = 190.0;
 /// Space for numbers at the left and at the bottom, and to breathe at the right and at the top.
 const LEFT: f64 = 44.0;
 const BOTTOM: f64 = 26.0;
-const RIGHT: f64 = 10.0;
+const RIGHT: f64 = 18.0;
 const TOP: f64 = 10.0;
 /// About how many lines a grid has in each direction.
 const GRID: f64 = 4.0;

@@ -40,10 +40,10 @@ fn summary(outcome: &Outcome) -> String {
         portraits, times, ..
     } = outcome;
     let (right, all) = (outcome.right(), portraits.len());
-    let verdict = if right == all {
-        format!("All {all} portraits are nearest to their own person.")
+    let (state, share) = if right == all {
+        ("good", format!("All {all}"))
     } else {
-        format!("{right} of {all} portraits are nearest to their own person.")
+        ("bad", format!("{right} of {all}"))
     };
     let photos: usize = outcome.checks.iter().map(|set| set.photos.len()).sum();
     let usable: usize = outcome.checks.iter().map(super::CheckedSet::usable).sum();
@@ -78,11 +78,10 @@ fn summary(outcome: &Outcome) -> String {
         );
     }
     let faults = outcome.faults();
-    let state = if faults.is_empty() { "good" } else { "bad" };
     let faults = list("", "faults", faults.iter().map(String::as_str));
     format!(
-        "<header>\n<p class=\"mark\">photog {}</p>\n<h1 class=\"{state}\">{verdict}</h1>\n\
-         <p class=\"lead\">Photos were checked, people trained, and portraits made of them: from end to \
+        "<header>\n<p class=\"mark\">photog {}</p>\n<h1 class=\"{state}\">{share} portraits are \
+         nearest to their own person.</h1>\n<p class=\"lead\">Photos were checked, people trained, and portraits made of them: from end to \
          end in one program on this machine, with nothing from the network.</p>\n{faults}\
          <ul class=\"tiles\">{cells}</ul>\n{}\n</header>",
         Text(env!("CARGO_PKG_VERSION")),

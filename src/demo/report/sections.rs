@@ -32,18 +32,15 @@ pub(super) fn portraits(outcome: &Outcome) -> Result<String, DemoError> {
 }
 
 fn stranger(outcome: &Outcome) -> String {
-    let strangers = outcome
-        .people
-        .iter()
-        .filter(|person| person.training.is_none());
-    let names: Vec<_> = strangers.map(|person| person.name.as_str()).collect();
-    if names.is_empty() {
-        return String::new();
-    }
-    format!(
-        "Nobody was trained as {}, who is here for comparison.",
-        Text(&names.join(", "))
-    )
+    let strangers = outcome.people.iter();
+    let strangers = strangers.filter(|person| person.training.is_none());
+    strangers
+        .map(|person| {
+            let name = Text(&person.name).to_string();
+            name + " was not trained, and is here for comparison."
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn portrait_card(outcome: &Outcome, portrait: &PortraitMade) -> Result<String, DemoError> {
@@ -299,9 +296,6 @@ fn checked_photo(photo: &CheckedPhoto) -> String {
 
 /// What to make of all this, and how to go on.
 pub(super) fn notes(outcome: &Outcome) -> String {
-    let notice = outcome
-        .notice
-        .map(|notice| format!("<p>All of this was {}.</p>", Text(notice)));
     let mut warnings: Vec<&str> = Vec::new();
     let all = outcome
         .portraits
@@ -315,16 +309,16 @@ pub(super) fn notes(outcome: &Outcome) -> String {
     let before = "<p>The service for portraits adds:</p>\n";
     let warnings = list(before, "", warnings.into_iter());
     format!(
-        "<section class=\"notes\">\n<h2>What this shows, and what it does not</h2>\n{}\n\
-         <p>The people are drawn, the networks are small enough to be part of the program, and a training \
-         takes a minute on two cores. The steps are those of real photos: the same services, queues, files \
-         and code, with other networks.</p>\n<p>For real people there have to be</p>\n<ul>\n\
+        "<section class=\"notes\">\n<h2>What this shows, and what it does not</h2>\n\
+         <p>The people are drawn, and the networks were trained on drawn people and pictures of 256 x 256. \
+         They are small enough to be part of the program and to train a person in a minute on two cores, \
+         and they say nothing about real photos. The steps are those of real photos: the same services, \
+         queues, files and code, with other networks.</p>\n<p>For real people there have to be</p>\n<ul>\n\
          <li>networks that look at faces: <code>photog models pull</code>, or your own with <code>photog \
          models import</code>;</li>\n<li>a checkpoint of Stable Diffusion 1.x in \
          <code>photog-data/webui/models/Stable-diffusion</code>;</li>\n<li>5 to 20 photos of each person, and \
          a template in which each face is to be replaced;</li>\n<li>an NVIDIA GPU, if a training is not to \
          take hours.</li>\n</ul>\n<p>Then <code>photog serve</code> does for them what it did here, and \
-         <code>photog doctor</code> says what is missing.</p>\n{warnings}</section>",
-        notice.unwrap_or_default()
+         <code>photog doctor</code> says what is missing.</p>\n{warnings}</section>"
     )
 }

@@ -33,11 +33,10 @@ pub(super) fn parse(input: &JobInput) -> (RequestId, Result<PortraitRequest, Fai
 
 fn portrait_request(mut members: Members) -> Result<PortraitRequest, Failure> {
     // If both hold values, the plural counts.
-    let several = persons(&mut members, "model_ids")?;
-    let persons = match several.is_empty() {
-        false => several,
-        true => persons(&mut members, "model_id")?,
-    };
+    let mut persons = ids(&mut members, "model_ids")?;
+    if persons.is_empty() {
+        persons = ids(&mut members, "model_id")?;
+    }
     if persons.is_empty() {
         return Err(invalid(
             "`model_id` is missing; name the person, or several in `model_ids` in the order of their \
@@ -62,7 +61,7 @@ fn portrait_request(mut members: Members) -> Result<PortraitRequest, Failure> {
 }
 
 /// One id or several; none where the member is absent, null or empty.
-fn persons(members: &mut Members, name: &str) -> Result<Vec<PersonId>, Failure> {
+fn ids(members: &mut Members, name: &str) -> Result<Vec<PersonId>, Failure> {
     let given = match members.remove(name) {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::String(text)) if text.is_empty() => return Ok(Vec::new()),

@@ -263,7 +263,7 @@ fn painting_begins_with_the_face_of_the_reference_photo_unless_it_may_not() {
     };
     let (mixed, own) = (begun(&half), cut.get_pixel(256, 300).0);
     for (channel, reference) in [90, 60, 50].into_iter().enumerate() {
-        let mean = (f64::from(reference) + f64::from(own[channel])) / 2.0;
+        let mean = f64::midpoint(reference.into(), own[channel].into());
         let found = f64::from(mixed.get_pixel(256, 300).0[channel]);
         assert!((found - mean).abs() <= 1.5, "{found} {mean}");
     }
