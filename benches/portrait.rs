@@ -104,6 +104,7 @@ fn main() -> Result<ExitCode> {
     person(&id, &people, &faces, &networks)?;
     let studio = Studio {
         people,
+        extras: Arc::new(faces.clone()),
         faces: Arc::new(faces),
         painting: Arc::new(networks),
         words: Words::default(),

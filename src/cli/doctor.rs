@@ -291,7 +291,7 @@ fn models(shelf: &Shelf) -> Vec<Finding> {
         .map(|lack| finding("models", Level::Warning, lack.text));
     let mut findings: Vec<Finding> = lacks.collect();
     match shelf.faces() {
-        Ok(_) => findings.insert(0, finding("models", Level::Ok, face_files(shelf))),
+        Ok(_) => findings.insert(0, finding("models", Level::Ok, files(shelf))),
         // Said already.
         Err(ModelError::Missing { .. } | ModelError::List(_)) => {}
         Err(error) => {
@@ -302,12 +302,27 @@ fn models(shelf: &Shelf) -> Vec<Finding> {
             findings.insert(0, finding("models", Level::Warning, text));
         }
     }
+    let finish = [
+        shelf.parser().map(drop),
+        shelf.fusion().map(drop),
+        shelf.enlarger().map(drop),
+    ];
+    for error in finish.into_iter().filter_map(Result::err) {
+        // Portraits do without those that are missing, and a list is spoken of already.
+        if !matches!(error, ModelError::Missing { .. } | ModelError::List(_)) {
+            let text = format!(
+                "portraits cannot be finished with it: {error}; look with `photog models verify`, and \
+                 bring another file or move this one away"
+            );
+            findings.push(finding("models", Level::Warning, text));
+        }
+    }
     findings
 }
 
 /// Which file serves which role.
-fn face_files(shelf: &Shelf) -> String {
-    let files = catalog::Role::FACES.map(|role| match shelf.entry(role) {
+fn files(shelf: &Shelf) -> String {
+    let files = catalog::Role::ONNX.map(|role| match shelf.entry(role) {
         Ok(entry) => format!("{role} {}", entry.file),
         Err(_) => format!("no {role}"),
     });

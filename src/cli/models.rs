@@ -97,7 +97,7 @@ impl Stock {
         })
     }
 
-    /// Where the files of face networks lie.
+    /// Where ONNX files lie.
     fn folder(&self) -> PathBuf {
         self.root.join(MODEL_FOLDER)
     }
@@ -117,7 +117,7 @@ impl Stock {
         }
     }
 
-    /// The network of the data folder that serves a role of faces.
+    /// The network of the data folder that serves a role of ONNX files.
     fn of_folder(&self, role: Role) -> Option<&Entry> {
         let found = self.catalog.present(role, &self.root, None);
         found.map(|(entry, _)| entry)

@@ -80,9 +80,11 @@ pub fn run(args: &PortraitArgs, settings: &Settings, as_json: bool) -> anyhow::R
         .with_context(|| format!("the data folder {}", config.data_dir.display()))?;
     let supply = packs::of_command(&config);
     let loader = NetworkLoader::new(Setting::new(device));
+    let shelf = Shelf::new(supply.clone(), device);
     let studio = Studio {
         people: People::new(data),
-        faces: Arc::new(Shelf::new(supply.clone(), device)),
+        faces: Arc::new(shelf.clone()),
+        extras: Arc::new(shelf),
         painting: Arc::new(Networks::new(supply, loader, u64::MAX)),
         words: config.words,
     };

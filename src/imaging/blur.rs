@@ -9,6 +9,8 @@ use image::GrayImage;
 /// Largest standard deviation of a Gaussian blur, in pixels. Weights have 8 bits behind the point, so
 /// the bell becomes a rough heap long before; beyond this the middle could fall below zero.
 pub const SIGMA_MAX_PIXELS: f64 = 100.0;
+/// Furthest reach of a bell that is given by its reach, for the same reason.
+pub const REACH_MAX_PIXELS: u32 = 330;
 /// Longest side of a box, in pixels; a longer one counts as this.
 pub const BOX_MAX_PIXELS: u32 = 4096;
 
@@ -54,6 +56,18 @@ pub fn gaussian_blur(mask: &GrayImage, sigma_x: f64, sigma_y: f64) -> Result<Gra
     Ok(blurred)
 }
 
+/// The mask under a bell that reaches so many pixels to each side, with the deviation that OpenCV gives a
+/// kernel of that size: `0.3 * (reach - 1) + 0.8`. A reach of 0 changes nothing, one above
+/// [`REACH_MAX_PIXELS`] counts as that; for one below 5 OpenCV has other weights.
+pub fn gaussian_blur_within(mask: &GrayImage, reach: u32) -> GrayImage {
+    let reach = reach.min(REACH_MAX_PIXELS);
+    if reach == 0 || mask.is_empty() {
+        return mask.clone();
+    }
+    let bell = Bell::within(0.3 * (f64::from(reach) - 1.0) + 0.8, reach as usize);
+    down(&across(mask, &bell), &bell)
+}
+
 /// The weights of a Gaussian blur.
 struct Bell {
     /// How far the outermost weights are from the middle.
@@ -66,7 +80,11 @@ impl Bell {
     /// `exp(-x^2 / (2 * sigma^2))` at whole numbers, scaled to a sum of one and rounded so that each
     /// weight takes over the rounding error of its outer neighbour and the middle takes the rest.
     fn of(sigma: f64) -> Self {
-        let reach = (2.5 * sigma + 0.5) as usize;
+        Self::within(sigma, (2.5 * sigma + 0.5) as usize)
+    }
+
+    /// The same, cut off at another distance.
+    fn within(sigma: f64, reach: usize) -> Self {
         let scale = -0.125 / (sigma * sigma);
         // Distances are doubled, as the eighth shows: OpenCV's even bells need the halves.
         let values: Vec<f64> = (0..reach)

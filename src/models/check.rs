@@ -1,18 +1,53 @@
-//! Whether a file holds the network that its entry in the catalogue says.
+//! Whether a file is the one, and holds the network, that its entry in the catalogue says.
+
+use std::path::Path;
 
 use super::{
     ModelError,
-    catalog::{Entry, Role},
+    backend::Device,
+    catalog::{Catalog, Entry, Identity, Lock, Role},
+    enlarge::Enlarger,
     face,
     place::Place,
     weights::{Files, WeightsError},
 };
+use crate::pack::Pack;
 
-/// Opens a file as the network of an entry. Of face networks it is what a service does. Of those
+/// The entry that serves a role, with the place of its file: the first whose file is in the data
+/// folder, or if a pack is named the first that is in it. `None` when there is none.
+///
+/// The file has to be the one that is known by its hash. A damaged network need not fail: it may as well
+/// see other faces.
+pub(super) fn present<'a>(
+    catalog: &'a Catalog,
+    role: Role,
+    folder: &Path,
+    pack: Option<Pack>,
+) -> Result<Option<(&'a Entry, Place)>, ModelError> {
+    let Some((entry, place)) = catalog.present(role, folder, pack) else {
+        return Ok(None);
+    };
+    let lock = Lock::load(folder).map_err(|error| ModelError::List(error.to_string()))?;
+    let found = Identity::at(&place).map_err(|error| ModelError::Read {
+        file: place.to_string(),
+        reason: error.to_string(),
+    })?;
+    let known = lock.expected(entry).check(&found);
+    known.map_err(|reason| ModelError::Refused {
+        file: entry.file.clone(),
+        reason: format!("it is damaged or another file, {reason}"),
+    })?;
+    Ok(Some((entry, place)))
+}
+
+/// Opens a file as the network of an entry. Of ONNX files it is what a service does. Of those
 /// that make pictures the head of the file is read, which tells what it is and whether it is whole in
 /// length; damage to the numbers is found by the hash.
 pub fn check_network(entry: &Entry, place: &Place) -> Result<(), ModelError> {
-    if entry.role.is_face() {
+    if entry.role == Role::SuperResolution {
+        return Enlarger::open(place, entry, Device::Cpu).map(drop);
+    }
+    if entry.role.is_onnx() {
         return face::check_network(entry, place);
     }
     let files = Files::at(place).map_err(refusal)?;
@@ -54,10 +89,7 @@ fn role(files: &Files) -> Option<Role> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::models::catalog::Catalog;
 
     fn check(entry: &Entry, path: &Path) -> Result<(), ModelError> {
         check_network(entry, &Place::from(path))

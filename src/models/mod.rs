@@ -7,9 +7,13 @@ pub mod clip;
 pub mod controlnet;
 mod cpu;
 pub mod diffusion;
+pub mod enlarge;
 pub mod face;
 #[cfg(test)]
+mod finish_tests;
+#[cfg(test)]
 mod full_width;
+mod input;
 pub mod library;
 pub mod lora;
 pub mod nn;
@@ -69,6 +73,12 @@ pub enum ModelError {
         file: String,
         /// Where and why.
         reason: String,
+    },
+    /// The caller did not want to wait any longer.
+    #[error("{file} was stopped before its picture was finished")]
+    Stopped {
+        /// Name of the file.
+        file: String,
     },
     /// No file of a role is where networks are taken from.
     #[error("no {role} network is in the data folder; {hint}")]

@@ -1,4 +1,4 @@
-//! The face networks of a data folder or a pack, loaded once and shared by all who need them.
+//! The ONNX networks of a data folder or a pack, loaded once and shared by all who need them.
 
 use std::{
     fmt,
@@ -11,7 +11,9 @@ use super::{
     ModelError,
     backend::Device,
     catalog::{Catalog, Entry, Role},
-    face::FaceModels,
+    check::present,
+    enlarge::Enlarger,
+    face::{FaceFusion, FaceModels, FaceParser},
     place::Place,
     supply::Supply,
 };
@@ -27,13 +29,48 @@ pub struct Shelf(Arc<Inner>);
 struct Inner {
     supply: Supply,
     device: Device,
-    faces: Mutex<Option<Loaded>>,
+    faces: Slot<FaceModels>,
+    parser: Slot<FaceParser>,
+    fusion: Slot<FaceFusion>,
+    enlarger: Slot<Enlarger>,
 }
 
-struct Loaded {
+/// Where one network, or several that are used together, stand once they are loaded.
+struct Slot<T>(Mutex<Option<Loaded<T>>>);
+
+struct Loaded<T> {
     /// The files that it was made of.
     files: Vec<Source>,
-    models: Arc<FaceModels>,
+    models: Arc<T>,
+}
+
+impl<T> Slot<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// What stands here if it was made of these files, or else what `open` gives, which stands here from
+    /// then on. Others that ask meanwhile wait.
+    fn get(
+        &self,
+        files: Vec<Source>,
+        open: impl FnOnce() -> Result<T, ModelError>,
+    ) -> Result<Arc<T>, ModelError> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(loaded) = slot.as_ref()
+            && loaded.files == files
+        {
+            return Ok(Arc::clone(&loaded.models));
+        }
+        // The old one makes room before the new one comes.
+        *slot = None;
+        let models = Arc::new(open()?);
+        *slot = Some(Loaded {
+            files,
+            models: Arc::clone(&models),
+        });
+        Ok(models)
+    }
 }
 
 /// A file and what its entry says, as far as it can be told without reading the file.
@@ -59,7 +96,10 @@ impl Shelf {
         Self(Arc::new(Inner {
             supply: supply.into(),
             device,
-            faces: Mutex::new(None),
+            faces: Slot::new(),
+            parser: Slot::new(),
+            fusion: Slot::new(),
+            enlarger: Slot::new(),
         }))
     }
 
@@ -80,20 +120,45 @@ impl Shelf {
     pub fn faces(&self) -> Result<Arc<FaceModels>, ModelError> {
         let catalog = self.catalog()?;
         let pack = self.0.supply.pack();
-        let files = sources(&catalog, self.folder(), pack);
-        let mut faces = self.0.faces.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = faces.as_ref()
-            && loaded.files == files
-        {
-            return Ok(Arc::clone(&loaded.models));
-        }
-        let models = FaceModels::open(&catalog, self.folder(), pack, self.0.device)?;
-        let models = Arc::new(models);
-        *faces = Some(Loaded {
-            files,
-            models: Arc::clone(&models),
-        });
-        Ok(models)
+        let files = sources(&catalog, &Role::FACES, self.folder(), pack);
+        self.0.faces.get(files, || {
+            FaceModels::open(&catalog, self.folder(), pack, self.0.device)
+        })
+    }
+
+    /// What says which part of a face each pixel shows. [`ModelError::Missing`] when there is none, as
+    /// with a pack.
+    pub fn parser(&self) -> Result<Arc<FaceParser>, ModelError> {
+        self.one(&self.0.parser, Role::FaceParsing, FaceParser::open)
+    }
+
+    /// What gives a face the features of a person. [`ModelError::Missing`] when there is none, as with a
+    /// pack.
+    pub fn fusion(&self) -> Result<Arc<FaceFusion>, ModelError> {
+        self.one(&self.0.fusion, Role::FaceFusion, FaceFusion::open)
+    }
+
+    /// What makes pictures larger. [`ModelError::Missing`] when there is none, as with a pack.
+    pub fn enlarger(&self) -> Result<Arc<Enlarger>, ModelError> {
+        self.one(&self.0.enlarger, Role::SuperResolution, Enlarger::open)
+    }
+
+    /// The one network of a role.
+    fn one<T>(
+        &self,
+        slot: &Slot<T>,
+        role: Role,
+        open: impl FnOnce(&Place, &Entry, Device) -> Result<T, ModelError>,
+    ) -> Result<Arc<T>, ModelError> {
+        let catalog = self.catalog()?;
+        let pack = self.0.supply.pack();
+        let files = sources(&catalog, &[role], self.folder(), pack);
+        slot.get(files, || {
+            match present(&catalog, role, self.folder(), pack)? {
+                Some((entry, place)) => open(&place, entry, self.0.device),
+                None => Err(ModelError::missing(&catalog, role)),
+            }
+        })
     }
 
     /// The file that serves a role, as far as it can be told without reading it: its entry, or why
@@ -111,10 +176,10 @@ impl Shelf {
     }
 }
 
-fn sources(catalog: &Catalog, folder: &Path, pack: Option<Pack>) -> Vec<Source> {
-    let found = Role::FACES
-        .into_iter()
-        .filter_map(|role| catalog.present(role, folder, pack));
+fn sources(catalog: &Catalog, roles: &[Role], folder: &Path, pack: Option<Pack>) -> Vec<Source> {
+    let found = roles
+        .iter()
+        .filter_map(|role| catalog.present(*role, folder, pack));
     found
         .map(|(entry, place)| {
             let about = match place {

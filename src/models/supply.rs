@@ -62,8 +62,9 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Supply {
     }
 }
 
-/// Whether a data folder has no face network that is known and nothing that looks like a checkpoint.
-/// One with a list or a folder that cannot be read is not empty: its owner is to hear of that.
+/// Whether a data folder has no network for judging photos that is known and nothing that looks like a
+/// checkpoint. One with a list or a folder that cannot be read is not empty: its owner is to hear of
+/// that. Networks that only finish portraits do not count.
 pub fn is_empty(folder: &Path) -> bool {
     let Ok(catalog) = Catalog::load(folder) else {
         return false;

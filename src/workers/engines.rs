@@ -97,6 +97,7 @@ impl Engines {
                 let studio = Studio {
                     people: self.people.clone(),
                     faces: Arc::new(self.shelf.clone()),
+                    extras: Arc::new(self.shelf.clone()),
                     painting: self.networks.clone(),
                     words: self.words.clone(),
                 };

@@ -63,7 +63,7 @@ fn list_shows_every_network_and_how_to_get_one() {
             "{model}"
         );
     }
-    assert_eq!(list["missing"].as_array().unwrap().len(), 3);
+    assert_eq!(list["missing"].as_array().unwrap().len(), 6);
     assert!(!home.data().exists(), "looking made a folder");
 }
 
@@ -468,7 +468,8 @@ fn the_shared_networks_are_found_by_their_hashes_and_fit_their_purposes() {
     let networks = fs::canonicalize(networks).unwrap();
     let run = home.run(&["models", "import", networks.to_str().unwrap()]);
     assert_eq!(run.code, Some(0), "{run:?}");
-    for name in ["yunet", "mobilefacenet", "lightqnet"] {
+    let brought = ["yunet", "mobilefacenet", "lightqnet", "srvgg-animevideov3"];
+    for name in brought {
         let listed = listed(&home, name);
         assert_eq!(listed["in_use"], true, "{listed}");
     }
@@ -479,13 +480,18 @@ fn the_shared_networks_are_found_by_their_hashes_and_fit_their_purposes() {
     // Those that were brought, and those that are built in.
     let packed = photog::models::catalog::Catalog::built_in();
     let packed = packed.entries().iter().filter(|entry| entry.pack.is_some());
-    assert_eq!(models.len(), 3 + packed.count());
+    assert_eq!(models.len(), brought.len() + packed.count());
     assert!(
         models.iter().all(|model| model["state"] == "ok"),
         "{verified}"
     );
     let list = home.run(&["models", "list"]);
-    assert!(!list.stdout.contains("There is no"), "{list:?}");
+    let lacks: Vec<&str> = list
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("There is no ")?.split(':').next())
+        .collect();
+    assert_eq!(lacks, ["face-parsing", "face-fusion"], "{list:?}");
 }
 
 /// Waits for something that another process does.

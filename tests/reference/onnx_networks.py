@@ -269,10 +269,10 @@ def lightqnet():
     return net
 
 
-def bisenet():
+def bisenet(name="bisenet", shape=(1, 3, 32, 64), free=PICTURE, classes=2):
     """Face parsing: attention by the mean of the whole picture, three outputs in the input's size."""
-    net = Net("bisenet", 11)
-    picture = net.picture("input", (1, 3, 32, 64), PICTURE)
+    net = Net(name, 11)
+    picture = net.picture("input", shape, free)
     x = net.conv_relu(picture, 4, 7, 2)
     x = net.node("MaxPool", x, ceil_mode=0, kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2])
 
@@ -305,7 +305,7 @@ def bisenet():
     fused = net.node("Add", net.node("Mul", fused, gate), fused)
     corners = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
     for name, x in [("out", fused), ("out16", wide), ("out32", deep)]:
-        y = net.conv(net.conv_relu(x, 6), 2, 1, bias=False)
+        y = net.conv(net.conv_relu(x, 6), classes, 1, bias=False)
         net.output(net.resize_like(y, picture, cubic_coeff_a=-0.75, nearest_mode="floor", **corners), name)
     return net
 
@@ -361,15 +361,15 @@ def u2net():
     return net
 
 
-def srvgg():
+def srvgg(name="srvgg", shape=(1, 3, 12, 10), free=PICTURE, scale=4):
     """Super-resolution: convolutions with slopes, channels to pixels, plus the enlarged input."""
-    net = Net("srvgg", 17)
-    picture = net.picture("input", (1, 3, 12, 10), PICTURE, 0, 1)
+    net = Net(name, 17)
+    picture = net.picture("input", shape, free, 0, 1)
     x = net.prelu(net.conv(picture, 8))
     for _ in range(3):
         x = net.prelu(net.conv(x, 8))
-    x = net.node("DepthToSpace", net.conv(x, 48), blocksize=4, mode="CRD")
-    scales = net.constant(np.array([1, 1, 4, 4], np.float32))
+    x = net.node("DepthToSpace", net.conv(x, 3 * scale**2), blocksize=scale, mode="CRD")
+    scales = net.constant(np.array([1, 1, scale, scale], np.float32))
     up = net.node("Resize", picture, "", scales, cubic_coeff_a=-0.75, **FLOOR)
     net.output(net.node("Add", x, up), "output")
     return net

@@ -19,13 +19,13 @@ const NAMED_MAX: usize = 100;
 
 pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
     let used_for = |role| stock.catalog.present(role, &stock.root, stock.pack());
-    let used: Vec<&str> = Role::FACES
+    let used: Vec<&str> = Role::ONNX
         .into_iter()
         .filter_map(used_for)
         .map(|(entry, _)| entry.name.as_str())
         .collect();
     let is_used = |entry: &Entry| used.contains(&entry.name.as_str());
-    let missing: Vec<Role> = Role::FACES
+    let missing: Vec<Role> = Role::ONNX
         .into_iter()
         .filter(|role| used_for(*role).is_none())
         .collect();
@@ -116,9 +116,9 @@ pub(super) fn run(stock: &Stock, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of face networks the first of each purpose is used; of others that which a request names.
+/// Of ONNX files the first of each purpose is used; of others that which a request names.
 fn used_text(entry: &Entry, is_used: bool) -> &'static str {
-    match (entry.role.is_face(), is_used) {
+    match (entry.role.is_onnx(), is_used) {
         (true, true) => "yes",
         (true, false) => "-",
         (false, _) => "by name",

@@ -65,23 +65,23 @@ pub(super) fn run(
     fail_if_any(&outcomes)
 }
 
-/// For each role of faces that has no file, or a damaged one: the first network that can be fetched.
+/// For each role of ONNX files that has no file, or a damaged one: the first network that can be fetched.
 /// Those that make pictures are large and a matter of taste; they are fetched by name.
 fn standard(stock: &Stock) -> Vec<&Entry> {
     let wanted = |role| match stock.of_folder(role) {
         Some(entry) => stock.whole(entry).is_none().then_some(entry),
         None => stock.catalog.downloadable(role),
     };
-    Role::FACES
+    Role::ONNX
         .into_iter()
         .filter_map(wanted)
         .filter(|entry| entry.url.is_some())
         .collect()
 }
 
-/// The roles of faces that have no file and that nothing can be fetched for.
+/// The roles of ONNX files that have none and that nothing can be fetched for.
 fn notes(stock: &Stock) -> Vec<String> {
-    Role::FACES
+    Role::ONNX
         .into_iter()
         .filter(|role| stock.of_folder(*role).is_none())
         .filter(|role| stock.catalog.downloadable(*role).is_none())

@@ -31,7 +31,7 @@ use crate::pack::Pack;
 pub use identity::{Expected, Identity};
 pub use lock::{LOCK_FILE, Lock};
 
-/// Where the files of face networks lie, below the root of the data folder.
+/// Where ONNX files lie, below the root of the data folder.
 pub const MODEL_FOLDER: &str = "webui/models/photog";
 /// The operator's own list, in the root of the data folder.
 pub const OWN_LIST: &str = "models.toml";
@@ -50,6 +50,12 @@ pub enum Role {
     FaceEmbedding,
     /// Says how usable an aligned face is.
     FaceQuality,
+    /// Says of each pixel around a face to which part of it it belongs.
+    FaceParsing,
+    /// Gives the face of a picture the features of another.
+    FaceFusion,
+    /// Makes pictures larger.
+    SuperResolution,
     /// Makes pictures from texts: a whole Stable Diffusion.
     Checkpoint,
     /// Takes the place of a checkpoint's own VAE.
@@ -64,20 +70,34 @@ pub enum Role {
 }
 
 impl Role {
-    /// All roles: those of faces in the order in which a photo meets them, then the others.
-    pub const ALL: [Self; 8] = [
+    /// All roles: those of ONNX files in the order in which a photo meets them, then the others.
+    pub const ALL: [Self; 11] = [
         Self::FaceDetector,
         Self::FaceEmbedding,
         Self::FaceQuality,
+        Self::FaceParsing,
+        Self::FaceFusion,
+        Self::SuperResolution,
         Self::Checkpoint,
         Self::Vae,
         Self::ControlNet,
         Self::Taesd,
         Self::Lora,
     ];
-    /// The roles of which one network is used, the first whose file is there. Of the others a
-    /// request names the one that it wants, and several may be used.
+    /// The roles of networks in ONNX files. One of each is used, the first whose file is there. Of the
+    /// other roles a request names the one that it wants, and several may be used.
+    pub const ONNX: [Self; 6] = [
+        Self::FaceDetector,
+        Self::FaceEmbedding,
+        Self::FaceQuality,
+        Self::FaceParsing,
+        Self::FaceFusion,
+        Self::SuperResolution,
+    ];
+    /// Those of them that judge photos.
     pub const FACES: [Self; 3] = [Self::FaceDetector, Self::FaceEmbedding, Self::FaceQuality];
+    /// Those of them that portraits are finished with, where they are there.
+    pub const FINISH: [Self; 3] = [Self::FaceParsing, Self::FaceFusion, Self::SuperResolution];
 
     /// As it is written in lists.
     pub const fn as_str(self) -> &'static str {
@@ -85,6 +105,9 @@ impl Role {
             Self::FaceDetector => "face-detector",
             Self::FaceEmbedding => "face-embedding",
             Self::FaceQuality => "face-quality",
+            Self::FaceParsing => "face-parsing",
+            Self::FaceFusion => "face-fusion",
+            Self::SuperResolution => "super-resolution",
             Self::Checkpoint => "checkpoint",
             Self::Vae => "vae",
             Self::ControlNet => "controlnet",
@@ -93,18 +116,30 @@ impl Role {
         }
     }
 
-    /// Whether it is one of [`Role::FACES`].
-    pub const fn is_face(self) -> bool {
+    /// Whether it is one of [`Role::ONNX`].
+    pub const fn is_onnx(self) -> bool {
         matches!(
             self,
-            Self::FaceDetector | Self::FaceEmbedding | Self::FaceQuality
+            Self::FaceDetector
+                | Self::FaceEmbedding
+                | Self::FaceQuality
+                | Self::FaceParsing
+                | Self::FaceFusion
+                | Self::SuperResolution
         )
     }
 
-    /// Where its files lie, below the root of the data folder: where the WebUI has them.
+    /// Where its files lie, below the root of the data folder: where the WebUI has them. It has no
+    /// place for ONNX files; its folder of networks that enlarge is one of pickles, which are not read
+    /// here.
     pub const fn folder(self) -> &'static str {
         match self {
-            Self::FaceDetector | Self::FaceEmbedding | Self::FaceQuality => MODEL_FOLDER,
+            Self::FaceDetector
+            | Self::FaceEmbedding
+            | Self::FaceQuality
+            | Self::FaceParsing
+            | Self::FaceFusion
+            | Self::SuperResolution => MODEL_FOLDER,
             Self::Checkpoint => "webui/models/Stable-diffusion",
             Self::Vae => "webui/models/VAE",
             Self::ControlNet => "webui/models/ControlNet",
@@ -115,7 +150,7 @@ impl Role {
 
     /// Ending of its files, without the dot.
     pub const fn ending(self) -> &'static str {
-        if self.is_face() {
+        if self.is_onnx() {
             "onnx"
         } else {
             "safetensors"
@@ -124,7 +159,7 @@ impl Role {
 
     /// Largest file in bytes: several times the largest published one of its kind.
     pub const fn bytes_max(self) -> u64 {
-        if self.is_face() {
+        if self.is_onnx() {
             1 << 30
         } else {
             MODEL_BYTES_MAX
@@ -212,7 +247,7 @@ pub struct Entry {
     pub size: Option<u64>,
     /// Hash of the file, 64 small hexadecimal digits.
     pub sha256: Option<String>,
-    /// How its input is made; face networks only.
+    /// How its input is made; networks in ONNX files only.
     pub preprocess: Option<Preprocess>,
     /// How its outputs are read; detectors only.
     pub detector: Option<DetectorKind>,
@@ -274,7 +309,8 @@ pub enum CatalogError {
 ///
 /// Every entry has what its role needs: a detector its kind and the thresholds `score` and
 /// `overlap`; an embedding its picture size, length and `same_person`; a quality its picture size
-/// and `quality`. Other roles need nothing of these. Names are unique.
+/// and `quality`; parsing and fusion their picture size; super-resolution how pictures are prepared.
+/// Other roles need nothing of these. Names are unique.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Catalog {
     /// The operator's own first.

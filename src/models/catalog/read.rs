@@ -249,7 +249,7 @@ fn check_role(entry: &Entry) -> Result<(), String> {
         ("thresholds.quality", quality.is_some(), FaceQuality),
     ];
     let owned = fields.map(|(field, is_there, owner)| (field, is_there, owner == role));
-    let preprocess = ("preprocess", entry.preprocess.is_some(), role.is_face());
+    let preprocess = ("preprocess", entry.preprocess.is_some(), role.is_onnx());
     for (field, is_there, is_needed) in [preprocess].into_iter().chain(owned) {
         if is_there != is_needed {
             return Err(if is_there {
@@ -280,14 +280,16 @@ fn check_role(entry: &Entry) -> Result<(), String> {
     Ok(())
 }
 
-/// Detectors take pictures of any size or of whole cells, other face networks of one size.
+/// Detectors and super-resolution take pictures of any size, or detectors of whole cells; the others
+/// take one size.
 fn check_picture_size(entry: &Entry) -> Result<(), String> {
     let role = entry.role;
     let Some(preprocess) = &entry.preprocess else {
         return Ok(());
     };
+    let may_be_any = matches!(role, Role::FaceDetector | Role::SuperResolution);
     match preprocess.size {
-        None if role != Role::FaceDetector => Err(format!(
+        None if !may_be_any => Err(format!(
             "`preprocess.size` is missing, which a {role} needs"
         )),
         Some(sides)

@@ -102,6 +102,8 @@ fn preparations_are_those_of_the_networks_sources() {
             assert!((ours - theirs).abs() < 1e-5, "{channel}: {ours} {theirs}");
         }
     }
+    let parsing = preprocess("bisenet-resnet18");
+    assert_eq!((parsing.mean, parsing.scale), (mobile.mean, mobile.scale));
     let arcface = preprocess("arcface-w600k-r50");
     assert!(
         (255.0 - arcface.mean[0])
@@ -405,7 +407,7 @@ fn networks_that_make_pictures_lie_where_the_webui_has_them() {
     );
     let folders: Vec<_> = Role::ALL.into_iter().map(Role::folder).collect();
     assert_eq!(
-        folders[3..],
+        folders[6..],
         [
             "webui/models/Stable-diffusion",
             "webui/models/VAE",
@@ -441,6 +443,24 @@ fn networks_that_make_pictures_have_no_fields_of_face_networks() {
     assert!(text.contains(".safetensors"), "{text}");
     let text = refusal(&list(&[("preprocess", "")]));
     assert!(text.contains("`preprocess` is missing"), "{text}");
+}
+
+#[test]
+fn only_what_enlarges_or_detects_may_take_any_size() {
+    let preprocess = "{ mean = [0, 0, 0], scale = [1, 1, 1], order = \"rgb\" }";
+    let of_role = |role: &str| {
+        list(&[
+            ("role", &format!("\"{role}\"")),
+            ("preprocess", preprocess),
+            ("embedding_length", ""),
+            ("thresholds", ""),
+        ])
+    };
+    assert!(read::entries(&of_role("super-resolution")).is_ok());
+    for role in ["face-parsing", "face-fusion"] {
+        let text = refusal(&of_role(role));
+        assert!(text.contains("`preprocess.size` is missing"), "{text}");
+    }
 }
 
 #[test]
@@ -563,6 +583,7 @@ fn the_shared_files_are_those_of_the_list() {
         ("yunet", "models/yunet_n/original"),
         ("mobilefacenet", "models/mobilefacenet"),
         ("lightqnet", "models/lightqnet_050"),
+        ("srvgg-animevideov3", "models/srvgg_animevideov3"),
     ] {
         let entry = catalog.find(name).unwrap();
         let path = folder.join(below).join(&entry.file);

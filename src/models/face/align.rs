@@ -22,6 +22,29 @@ const HALVINGS_MAX: u32 = 15;
 /// Pixels around the needed part of a shrunk picture, against rounding in the corners.
 const MARGIN: f64 = 1.0;
 
+/// A square crop with a face in it: the points lie where the template has them, moved to the right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    /// Width and height of the crop in pixels.
+    pub side: u32,
+    /// How far to the right of the template's place the face is, in pixels.
+    pub right: f64,
+}
+
+/// The crop that embeddings are trained for.
+const ALIGNED: Frame = Frame {
+    side: ALIGNED_SIDE,
+    right: 0.0,
+};
+
+impl Frame {
+    /// Where the places of a photo are in the crop of the face with these points; `None` as in
+    /// [`fit_points`].
+    pub fn fit(self, points: &[[f64; 2]; 5]) -> Option<Similarity> {
+        Some(fit_points(points)?.from_origin([-self.right, 0.0]))
+    }
+}
+
 /// The similarity that brings points closest to the template's, as [`similarity_between`] does.
 ///
 /// `None` when the points are all in one place or are not finite.
@@ -39,17 +62,19 @@ pub fn fit_points(points: &[[f64; 2]; 5]) -> Option<Similarity> {
 ///
 /// Points that are all in one place or not finite give a black crop.
 pub fn align(photo: &RgbImage, points: &Points) -> RgbImage {
-    aligned(photo, &points.map(|point| point.map(f64::from)))
+    align_in(photo, &points.map(|point| point.map(f64::from)), ALIGNED)
         .unwrap_or_else(|| RgbImage::new(ALIGNED_SIDE, ALIGNED_SIDE))
 }
 
-fn aligned(photo: &RgbImage, points: &[[f64; 2]; 5]) -> Option<RgbImage> {
-    let fitted = fit_points(points)?;
+/// The same for another crop than that of [`align`]; `None` where that gives a black one.
+pub(super) fn align_in(photo: &RgbImage, points: &[[f64; 2]; 5], frame: Frame) -> Option<RgbImage> {
+    let fitted = frame.fit(points)?;
+    let side = frame.side;
     let halvings = (0..HALVINGS_MAX)
         .find(|halvings| fitted.scale() * f64::from(1_u32 << halvings) >= SCALE_MIN)
         .unwrap_or(HALVINGS_MAX);
     if halvings == 0 {
-        return Some(warp(photo, &fitted.inverse()?, ALIGNED_SIDE, ALIGNED_SIDE));
+        return Some(warp(photo, &fitted.inverse()?, side, side));
     }
     let factor = f64::from(1_u32 << halvings);
     let shrunk_side = |side: u32| (f64::from(side) / factor).round_ties_even().max(1.0);
@@ -57,21 +82,16 @@ fn aligned(photo: &RgbImage, points: &[[f64; 2]; 5]) -> Option<RgbImage> {
     let scale_x = width / f64::from(photo.width());
     let scale_y = height / f64::from(photo.height());
     let points = points.map(|[x, y]| [x * scale_x, y * scale_y]);
-    let place = fit_points(&points)?.inverse()?;
-    let part = needed_part(&place);
+    let place = frame.fit(&points)?.inverse()?;
+    let part = needed_part(&place, side);
     let shrunk = resize_part(photo, width as u32, height as u32, Kernel::Box, part);
     let origin = [f64::from(part.left), f64::from(part.top)];
-    Some(warp(
-        &shrunk,
-        &place.from_origin(origin),
-        ALIGNED_SIDE,
-        ALIGNED_SIDE,
-    ))
+    Some(warp(&shrunk, &place.from_origin(origin), side, side))
 }
 
 /// The pixels that a crop is sampled from, as far as they have numbers of zero and above.
-fn needed_part(place: &Similarity) -> Window {
-    let last = f64::from(ALIGNED_SIDE - 1);
+fn needed_part(place: &Similarity, side: u32) -> Window {
+    let last = f64::from(side) - 1.0;
     let corners = [[0.0, 0.0], [last, 0.0], [0.0, last], [last, last]].map(|at| place.apply(at));
     let span = |axis: usize| {
         let values = corners.map(|corner| corner[axis]);
@@ -143,7 +163,7 @@ mod tests {
             let scaled = points.map(|[x, y]| [x * width / 601.0, y * height / 453.0]);
             let place = fit_points(&scaled).unwrap().inverse().unwrap();
             let expected = warp(&whole, &place, ALIGNED_SIDE, ALIGNED_SIDE);
-            let crop = aligned(&photo, &points).unwrap();
+            let crop = align_in(&photo, &points, ALIGNED).unwrap();
             let most = crop.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max();
             // Places count from another origin, so a half may round to the other side.
             prop_assert!(most <= Some(1), "{:?}", most);

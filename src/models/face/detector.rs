@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::input::Network;
 use super::scrfd::Scrfd;
 use super::suppress::suppress;
 use super::yunet::YuNet;
@@ -11,6 +10,7 @@ use crate::imaging::{Kernel, RgbImage, resize};
 use crate::models::ModelError;
 use crate::models::backend::Device;
 use crate::models::catalog::{DetectorKind, Entry, Role};
+use crate::models::input::Network;
 use crate::models::onnx::{HostTensor, Port};
 use crate::models::place::Place;
 

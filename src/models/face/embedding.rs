@@ -1,11 +1,11 @@
 //! Describes a face by numbers, so that two faces can be compared.
 
-use super::input::{Network, numbers_of};
 use super::{ALIGNED_SIDE, Face, align};
 use crate::imaging::RgbImage;
 use crate::models::ModelError;
 use crate::models::backend::Device;
 use crate::models::catalog::{Entry, Role};
+use crate::models::input::{Network, numbers_of};
 use crate::models::place::Place;
 
 /// A face as a direction: a list of numbers whose squares have a sum of one. Only those of one

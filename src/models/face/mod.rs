@@ -7,7 +7,11 @@
 //!                              Pose                 Quality
 //! ```
 //!
-//! [`FaceDetector`], [`FaceEmbedder`] and [`FaceQuality`] run networks from files; [`align`],
+//! Two more finish portraits: [`FaceParser`] says which pixels are skin, eyes or hair, and [`FaceFusion`]
+//! gives a face the features of a person.
+//!
+//! [`FaceDetector`], [`FaceEmbedder`], [`FaceQuality`], [`FaceParser`] and [`FaceFusion`] run networks
+//! from files; [`align`],
 //! [`Pose`], [`Quality`] and [`Fingerprint`] are arithmetic and need none. Files come from outside,
 //! so their inputs and outputs are held against their role when they are opened, and what a network
 //! gives is held against what it may mean each time: whatever it is, nothing here panics, and no
@@ -21,7 +25,8 @@ mod bounds;
 mod detector;
 mod duplicates;
 mod embedding;
-mod input;
+mod fusion;
+mod parsing;
 mod pose;
 mod quality;
 mod rating;
@@ -38,13 +43,16 @@ pub use bounds::{Bounds, Face, Points};
 pub use detector::FaceDetector;
 pub use duplicates::Fingerprint;
 pub use embedding::{Embedding, FaceEmbedder};
+pub use fusion::FaceFusion;
+pub use parsing::{Classes, FaceParser, FacePart};
 pub use pose::Pose;
 pub use quality::{Flaw, Quality};
 pub use rating::FaceQuality;
 
 use super::ModelError;
 use super::backend::Device;
-use super::catalog::{Catalog, Entry, Identity, Lock, Role};
+use super::catalog::{Catalog, Entry, Role};
+use super::check::present;
 use super::place::Place;
 use crate::pack::Pack;
 
@@ -74,11 +82,7 @@ impl FaceModels {
         pack: Option<Pack>,
         device: Device,
     ) -> Result<Self, ModelError> {
-        let lock = Lock::load(folder).map_err(|error| ModelError::List(error.to_string()))?;
-        let present = |role| match catalog.present(role, folder, pack) {
-            Some((entry, place)) => checked(entry, place, &lock).map(Some),
-            None => Ok(None),
-        };
+        let present = |role| present(catalog, role, folder, pack);
         let detector = present(Role::FaceDetector)?
             .ok_or_else(|| ModelError::missing(catalog, Role::FaceDetector))?;
         let embedder = present(Role::FaceEmbedding)?;
@@ -105,25 +109,6 @@ impl FaceModels {
     }
 }
 
-/// The file of an entry, which has to be the one that is known by its hash. A damaged network need
-/// not fail: it may as well see other faces.
-fn checked<'a>(
-    entry: &'a Entry,
-    place: Place,
-    lock: &Lock,
-) -> Result<(&'a Entry, Place), ModelError> {
-    let found = Identity::at(&place).map_err(|error| ModelError::Read {
-        file: place.to_string(),
-        reason: error.to_string(),
-    })?;
-    let known = lock.expected(entry).check(&found);
-    known.map_err(|reason| ModelError::Refused {
-        file: entry.file.clone(),
-        reason: format!("it is damaged or another file, {reason}"),
-    })?;
-    Ok((entry, place))
-}
-
 /// Opens a file as the face network of an entry, on the CPU: what this refuses, a service refuses
 /// too.
 pub fn check_network(entry: &Entry, place: &Place) -> Result<(), ModelError> {
@@ -131,6 +116,8 @@ pub fn check_network(entry: &Entry, place: &Place) -> Result<(), ModelError> {
         Role::FaceDetector => FaceDetector::open(place, entry, Device::Cpu).map(drop),
         Role::FaceEmbedding => FaceEmbedder::open(place, entry, Device::Cpu).map(drop),
         Role::FaceQuality => FaceQuality::open(place, entry, Device::Cpu).map(drop),
+        Role::FaceParsing => FaceParser::open(place, entry, Device::Cpu).map(drop),
+        Role::FaceFusion => FaceFusion::open(place, entry, Device::Cpu).map(drop),
         role => Err(ModelError::Refused {
             file: entry.file.clone(),
             reason: format!("the list of networks has it as a {role}, which sees no faces"),

@@ -1,11 +1,11 @@
 //! Asks a network how usable a face is.
 
 use super::ALIGNED_SIDE;
-use super::input::{Network, numbers_of};
 use crate::imaging::{Kernel, RgbImage, resize};
 use crate::models::ModelError;
 use crate::models::backend::Device;
 use crate::models::catalog::{Entry, Role};
+use crate::models::input::{Network, numbers_of};
 use crate::models::place::Place;
 
 /// Longest side of a picture that a file may ask for; aligned crops hold no more detail.

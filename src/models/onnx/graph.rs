@@ -317,7 +317,7 @@ fn port(info: &wire::ValueInfo) -> Result<Port, String> {
 }
 
 /// The bytes of a tensor that lies in another file of the model's own folder.
-fn external(tensor: &wire::Tensor, folder: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
+pub fn external(tensor: &wire::Tensor, folder: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
     use std::io::{Read, Seek, SeekFrom};
 
     const EXTERNAL: i32 = 1;

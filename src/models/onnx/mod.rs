@@ -75,46 +75,12 @@ pub struct OnnxModel(Runner);
 impl OnnxModel {
     /// Reads a file. Weights in files beside it are found.
     pub fn open(path: &Path, device: Device) -> Result<Self, ModelError> {
-        let name = Place::from(path).name();
-        let failed = |reason: String| ModelError::Read {
-            file: path.display().to_string(),
-            reason,
-        };
-        let mut bytes = Vec::new();
-        let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
-        file.take(wire::MAX_FILE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| failed(error.to_string()))?;
-        if bytes.len() as u64 > wire::MAX_FILE {
-            return Err(failed(format!(
-                "it is larger than {} bytes",
-                wire::MAX_FILE
-            )));
-        }
-        // A bare name has the empty path as its parent.
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        Self::build(
-            bytes.into(),
-            &name,
-            Some(folder.unwrap_or(Path::new("."))),
-            device,
-        )
+        Self::at(&Place::from(path), device)
     }
 
     /// Reads the file at a place; in a pack all weights have to be in the file itself.
     pub fn at(place: &Place, device: Device) -> Result<Self, ModelError> {
-        let (pack, path) = match place {
-            Place::Disk(path) => return Self::open(path, device),
-            Place::Pack(pack, path) => (pack, path),
-        };
-        let file = pack.file(path).ok_or_else(|| ModelError::Read {
-            file: place.to_string(),
-            reason: not_there().to_string(),
-        })?;
-        let bytes = Bytes::from_static(file.bytes);
-        Self::build(bytes, &place.name(), None, device)
+        Self::build(bytes(place)?, &place.name(), beside(place), device)
     }
 
     /// Reads a file that is in memory; `name` is for messages.
@@ -161,6 +127,74 @@ impl OnnxModel {
             Runner::General(engine) => engine.run(inputs),
         }
     }
+}
+
+/// The last of the weights of a file, if they have these sizes. Some networks bring numbers along that
+/// none of their nodes asks for; they are known by their place in the file.
+pub fn last_weights(place: &Place, shape: &[usize]) -> Result<Option<Vec<f32>>, ModelError> {
+    let refuse = |reason: String| ModelError::Refused {
+        file: place.name(),
+        reason,
+    };
+    let model = wire::read(bytes(place)?).map_err(refuse)?;
+    let last = model.graph.and_then(|mut graph| graph.initializer.pop());
+    let is_of_shape = |tensor: &wire::Tensor| {
+        let sizes = tensor.dims.iter().map(|size| usize::try_from(*size).ok());
+        sizes.eq(shape.iter().map(|size| Some(*size)))
+    };
+    let Some(tensor) = last.filter(is_of_shape) else {
+        return Ok(None);
+    };
+    let outside = graph::external(&tensor, beside(place)).map_err(refuse)?;
+    match host::read_tensor(&tensor, outside.as_deref()) {
+        Ok(host::Host {
+            data: host::HostData::Floats(numbers),
+            ..
+        }) => Ok(Some(numbers)),
+        Ok(_) => Ok(None),
+        Err(reason) => Err(refuse(reason)),
+    }
+}
+
+/// The folder in which a file may have its weights.
+fn beside(place: &Place) -> Option<&Path> {
+    let Place::Disk(path) = place else {
+        return None;
+    };
+    // A bare name has the empty path as its parent.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    Some(folder.unwrap_or(Path::new(".")))
+}
+
+/// The bytes of the file at a place.
+fn bytes(place: &Place) -> Result<Bytes, ModelError> {
+    let failed = |reason: String| ModelError::Read {
+        file: place.to_string(),
+        reason,
+    };
+    let path = match place {
+        Place::Disk(path) => path,
+        Place::Pack(pack, path) => {
+            let file = pack
+                .file(path)
+                .ok_or_else(|| failed(not_there().to_string()))?;
+            return Ok(Bytes::from_static(file.bytes));
+        }
+    };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    file.take(wire::MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| failed(error.to_string()))?;
+    if bytes.len() as u64 > wire::MAX_FILE {
+        return Err(failed(format!(
+            "it is larger than {} bytes",
+            wire::MAX_FILE
+        )));
+    }
+    Ok(bytes.into())
 }
 
 fn read(bytes: Bytes, name: &str, folder: Option<&Path>) -> Result<Graph, ModelError> {

@@ -48,14 +48,25 @@ pub(super) fn fused(
     let Some((warped, there)) = laid(template.dimensions(), face, photo, seen) else {
         return template.clone();
     };
-    let both = combined(&masks.face, &there, u8::min);
-    let warped = match (
+    laid_over(template, masks, (&warped, &there), fusion)
+}
+
+/// The template with another face over its own, as far as that is `there`: eyes wholly, skin by
+/// [`Fusion::ratio`].
+pub(super) fn laid_over(
+    template: &RgbImage,
+    masks: &Masks,
+    (over, there): (&RgbImage, &GrayImage),
+    fusion: Fusion,
+) -> RgbImage {
+    let both = combined(&masks.face, there, u8::min);
+    let recolored = match (
         fusion.matches_colors,
-        ColorStatistics::of(&warped, Some(&both)),
+        ColorStatistics::of(over, Some(&both)),
         ColorStatistics::of(template, Some(&both)),
     ) {
-        (true, Some(from), Some(to)) => transfer(&warped, &from, &to),
-        _ => warped,
+        (true, Some(from), Some(to)) => Some(transfer(over, &from, &to)),
+        _ => None,
     };
     let size = template.dimensions();
     let [eight, sixteen] = [8.0, 16.0].map(|usual| window(usual, size));
@@ -72,9 +83,9 @@ pub(super) fn fused(
             *level = 0;
         }
     }
-    // A blurred border may not leave the reference's own pixels.
-    let share = combined(&box_blur(&share, eight), &there, u8::min);
-    blend(template, &warped, &share)
+    // A blurred border may not leave the other face's own pixels.
+    let share = combined(&box_blur(&share, eight), there, u8::min);
+    blend(template, recolored.as_ref().unwrap_or(over), &share)
 }
 
 /// The photo as it lies over a picture of this size, and where it has pixels.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     error::PortraitError,
+    extras::Extras,
     painting::Painting,
     run::{Means, Portrait, portrait},
     settings::{Settings, Words},
@@ -29,6 +30,8 @@ pub struct Studio {
     pub people: People,
     /// Finds and compares faces.
     pub faces: Arc<dyn FaceSource>,
+    /// Networks that may be there.
+    pub extras: Arc<dyn Extras>,
     /// Paints.
     pub painting: Arc<dyn Painting>,
     /// The fixed words.
@@ -38,6 +41,7 @@ pub struct Studio {
 /// A request of which everything is there but the template.
 pub struct Sitting {
     observer: Arc<dyn Observer>,
+    extras: Arc<dyn Extras>,
     painting: Arc<dyn Painting>,
     words: Words,
     subjects: Vec<Subject>,
@@ -72,6 +76,7 @@ impl Studio {
                 // Its networks know few words.
                 Some(_) => Words::none(),
             },
+            extras: Arc::clone(&self.extras),
             painting: Arc::clone(&self.painting),
             checkpoint: base.name,
             observer,
@@ -97,6 +102,7 @@ impl Sitting {
         }
         let means = Means {
             observer: &*self.observer,
+            extras: &*self.extras,
             painting: &*self.painting,
             words: &self.words,
             checkpoint: &self.checkpoint,

@@ -6,7 +6,7 @@
 use crate::{
     imaging::{
         GrayImage,
-        morphology::{dilate, erode},
+        morphology::{close, dilate, erode},
     },
     models::face::Face,
 };
@@ -160,8 +160,24 @@ impl Masks {
         let lips = mask(&|at| shape.lips.distance(at) <= 1.0);
         // A window of this side reaches a tenth of the width, which is a fifth of the half, to each side.
         let reach = (own.half[0] / 5.0).round().clamp(0.0, 1e4) as u32;
-        let wide = combined(&dilate(&face, 2 * reach + 1), &allowed, u8::min);
-        let [outer, inner] = [32.0, 16.0].map(|usual| window(usual, size));
+        Self::built([face, eyes, lips], allowed, 2 * reach + 1)
+    }
+
+    /// The same where a network has seen face, eyes and lips: black and white masks of this size. Holes and
+    /// notches of up to a tenth of the width of the face are closed.
+    pub(super) fn seen(self, face: &Face, [seen, eyes, lips]: [GrayImage; 3]) -> Self {
+        let tenth = (f64::from(face.bounds.width()) / 10.0)
+            .round()
+            .clamp(1.0, 1e4) as u32;
+        let parts = [close(&seen, tenth), eyes, lips];
+        let parts = parts.map(|part| combined(&part, &self.allowed, u8::min));
+        Self::built(parts, self.allowed, tenth)
+    }
+
+    /// `reach` is the side of the window by which the face is grown.
+    fn built([face, eyes, lips]: [GrayImage; 3], allowed: GrayImage, reach: u32) -> Self {
+        let wide = combined(&dilate(&face, reach), &allowed, u8::min);
+        let [outer, inner] = [32.0, 16.0].map(|usual| window(usual, face.dimensions()));
         let ring = combined(
             &dilate(&face, outer),
             &erode(&face, inner),

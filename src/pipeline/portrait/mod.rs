@@ -8,12 +8,15 @@
 //!            --> joins between several people --> surroundings, if asked for --> likeness --> file
 //! ```
 //!
+//! Networks that parse faces, fuse them or enlarge pictures are used where they are there ([`Extras`]).
+//!
 //! What is painted is an inpainting by the rules of the web UI ([`crate::pipeline::generate`]), behind
 //! [`painting`]; nothing here knows a tensor, a queue or a connection. Pixels of the template that no mask
 //! reaches stay as they are, to the last bit.
 
 mod engine;
 mod error;
+mod extras;
 mod file;
 mod fusion;
 mod make;
@@ -30,6 +33,7 @@ mod tests;
 
 pub use engine::PortraitEngine;
 pub use error::PortraitError;
+pub use extras::Extras;
 pub use file::{Fitting, credentials, fitting};
 pub use make::{Sitting, Studio};
 pub use run::Portrait;

@@ -126,6 +126,34 @@ impl Part {
         face.map(|x| (x - left as f32) * across, |y| (y - top as f32) * down)
     }
 
+    /// What a mask of another part of the same picture says, in the size of the work; black beyond it. Each
+    /// pixel takes the nearest.
+    pub(super) fn carried(&self, mask: &GrayImage, other: &Self) -> GrayImage {
+        let place = |at: u32, axis: usize| {
+            let own = [
+                (self.region.left, self.region.width, self.size.0),
+                (self.region.top, self.region.height, self.size.1),
+            ];
+            let (start, length, sized) = own[axis];
+            let theirs = [
+                (other.region.left, other.region.width, mask.width()),
+                (other.region.top, other.region.height, mask.height()),
+            ];
+            let (their_start, their_length, their_size) = theirs[axis];
+            let in_picture =
+                f64::from(start) + (f64::from(at) + 0.5) * f64::from(length) / f64::from(sized);
+            let there = (in_picture - f64::from(their_start)) * f64::from(their_size)
+                / f64::from(their_length);
+            // A cast of what lies before the part would end at its first pixel.
+            (there >= 0.0).then_some(there as u32)
+        };
+        GrayImage::from_fn(self.size.0, self.size.1, |x, y| {
+            let there = place(x, 0).zip(place(y, 1));
+            let pixel = there.and_then(|(x, y)| mask.get_pixel_checked(x, y));
+            pixel.copied().unwrap_or([0].into())
+        })
+    }
+
     /// Puts what was made into the picture, as far as `share` says: 255 is new. Where it is 0 the
     /// picture stays as it is, to the last bit. Both have the size of the work.
     pub(super) fn put_back(&self, picture: &mut RgbImage, made: &RgbImage, share: &GrayImage) {
@@ -298,6 +326,28 @@ mod tests {
             }
         }
         assert_eq!(changed, 105 * 105);
+    }
+
+    #[test]
+    fn a_mask_of_another_part_lies_where_its_pixels_are() {
+        let picture = (1000, 900);
+        let part = Part::around(&face([400.0, 300.0, 500.0, 420.0]), 3.0, picture, 512);
+        let near = Part::around(&face([400.0, 300.0, 500.0, 420.0]), 1.5, picture, 512);
+        // The right half of the nearer part, which is 180 pixels of the picture wide.
+        let mask = GrayImage::from_fn(64, 64, |x, _| [if x >= 32 { 255 } else { 0 }].into());
+        let carried = part.carried(&mask, &near);
+        assert_eq!(carried.dimensions(), part.size);
+        for (x, level) in [
+            (100, 0),
+            (250, 0),
+            (262, 255),
+            (380, 255),
+            (390, 0),
+            (500, 0),
+        ] {
+            assert_eq!(carried.get_pixel(x, 256).0[0], level, "{x}");
+        }
+        assert_eq!(carried.get_pixel(300, 100).0[0], 0);
     }
 
     proptest! {

@@ -3,20 +3,22 @@
 use crate::{
     domain::PersonId,
     imaging::{
-        GrayImage, RgbImage,
+        GrayImage, Kernel, RgbImage,
         blend::blend,
         blur::{box_blur, gaussian_blur},
         color_transfer::{ColorStatistics, transfer},
         morphology::dilate,
+        resize,
     },
     job::JobContext,
-    models::face::{Embedding, Face},
+    models::face::{Embedding, Face, FacePart},
     pipeline::{Observer, generate::GenerateError},
 };
 
 use super::{
     error::PortraitError,
-    fusion::{Fusion, fused},
+    extras::Extras,
+    fusion::{Fusion, fused, laid_over},
     masks::{Masks, combined, joins, scale, surroundings, window},
     painting::{Guide, Made, Order, Painting},
     part::Part,
@@ -27,6 +29,28 @@ use super::{
 
 /// How many times as large as a face the part around it is.
 const CROP_RATIO: f64 = 3.0;
+/// The same of what a network for the parts of a face looks at.
+const PARSED_RATIO: f64 = 1.5;
+/// Shorter side of it, in pixels.
+const PARSED_SIDE: u32 = 512;
+/// What a face is made of (`portrait-pipeline` section 8.6): neither ears nor hair.
+const FACE: [FacePart; 9] = [
+    FacePart::Skin,
+    FacePart::LeftBrow,
+    FacePart::RightBrow,
+    FacePart::LeftEye,
+    FacePart::RightEye,
+    FacePart::Nose,
+    FacePart::Mouth,
+    FacePart::UpperLip,
+    FacePart::LowerLip,
+];
+const EYES: [FacePart; 2] = [FacePart::LeftEye, FacePart::RightEye];
+const LIPS: [FacePart; 2] = [FacePart::UpperLip, FacePart::LowerLip];
+/// Least share of a face's box that a network has to see as face; with less it has missed it.
+const PARSED_MIN: f32 = 0.1;
+/// How many times as wide and high a portrait becomes that is enlarged.
+const ENLARGED: u32 = 2;
 /// Deviation of the bell that softens masks, in pixels of work whose shorter side is 512.
 const MASK_BLUR: f64 = 8.0;
 /// Least overlap (intersection over union) of a face of the template with the one that was made of it.
@@ -47,6 +71,8 @@ const SURROUNDINGS_GUIDES: [(Guide, f64); 2] = [(Guide::Canny, 1.0), (Guide::Col
 pub(super) struct Means<'a> {
     /// Finds and compares faces.
     pub(super) observer: &'a dyn Observer,
+    /// Networks that may be there.
+    pub(super) extras: &'a dyn Extras,
     /// Paints.
     pub(super) painting: &'a dyn Painting,
     /// The fixed words.
@@ -60,7 +86,7 @@ pub(super) struct Means<'a> {
 /// A finished portrait.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Portrait {
-    /// The pixels, as many as the template has.
+    /// The pixels: as many as the template has, or twice as many a side.
     pub picture: RgbImage,
     /// The seed.
     pub seed: i64,
@@ -120,6 +146,7 @@ pub(super) fn portrait(
         likeness(&work.picture, found.faces(), face, person, means.observer)
     };
     let scores = subjects.iter().zip(filled_faces).map(score).collect();
+    work.enlarge()?;
     let persons = subjects.iter().take(filled);
     Ok(Portrait {
         scores,
@@ -202,7 +229,13 @@ struct Around {
 }
 
 impl Around {
-    fn of(picture: &RgbImage, faces: &[Face], at: usize, settings: &Settings) -> Self {
+    fn of(
+        picture: &RgbImage,
+        faces: &[Face],
+        at: usize,
+        means: &Means<'_>,
+    ) -> Result<Self, PortraitError> {
+        let settings = means.settings;
         let part = if settings.crop_face_preprocess {
             Part::around(&faces[at], CROP_RATIO, picture.dimensions(), settings.side)
         } else {
@@ -211,12 +244,17 @@ impl Around {
         let others = faces.iter().enumerate().filter(|(other, _)| *other != at);
         let others: Vec<Face> = others.map(|(_, face)| part.seen(face)).collect();
         let face = part.seen(&faces[at]);
-        Self {
-            masks: Masks::of(&face, &others, settings.mask_ratio, part.size),
+        let masks = Masks::of(&face, &others, settings.mask_ratio, part.size);
+        let parsed = parsed(picture, &faces[at], &part, means.extras)?;
+        Ok(Self {
+            masks: match parsed {
+                Some(parsed) => masks.seen(&face, parsed),
+                None => masks,
+            },
             original: part.cut(picture),
             part,
             face,
-        }
+        })
     }
 
     /// A picture with the colours that the face had, where the mask says so.
@@ -236,6 +274,28 @@ impl Around {
     }
 }
 
+/// Where face, eyes and lips are in the work, as a network sees them; `None` where there is no network or it
+/// does not see the face.
+fn parsed(
+    picture: &RgbImage,
+    face: &Face,
+    part: &Part,
+    extras: &dyn Extras,
+) -> Result<Option<[GrayImage; 3]>, PortraitError> {
+    let near = Part::around(face, PARSED_RATIO, picture.dimensions(), PARSED_SIDE);
+    let Some(classes) = extras.parse(&near.cut(picture))? else {
+        return Ok(None);
+    };
+    let mask = |parts: &[FacePart]| {
+        let seen = classes.mask(parts, classes.width, classes.height);
+        part.carried(&seen, &near)
+    };
+    let masks = [mask(&FACE), mask(&EYES), mask(&LIPS)];
+    let seen = masks[0].iter().filter(|level| **level > 0).count() as f32;
+    let is_seen = seen >= part.seen(face).bounds.area() * PARSED_MIN;
+    Ok(is_seen.then_some(masks))
+}
+
 impl Work<'_> {
     /// Makes a person of one face.
     fn fill(
@@ -246,8 +306,8 @@ impl Work<'_> {
         name: &str,
     ) -> Result<(), PortraitError> {
         let settings = self.means.settings;
-        let around = Around::of(&self.picture, faces, at, settings);
-        let begin = self.begun_with(&around, subject);
+        let around = Around::of(&self.picture, faces, at, self.means)?;
+        let begin = self.begun_with(&around, subject)?;
         let guides = [(Guide::Canny, 0.5), (Guide::Color, 0.85)];
         let first = self.paint(
             vec![begin],
@@ -267,6 +327,14 @@ impl Work<'_> {
                 .collect()
         };
         let mut pictures = recolor(first, settings.color_shift_middle);
+        if settings.apply_face_fusion_after {
+            let ratio = settings.after_face_fusion_ratio;
+            for picture in &mut pictures {
+                if let Some(fused) = self.fused_by_network(picture, &around, subject, ratio)? {
+                    *picture = fused;
+                }
+            }
+        }
         let mut changed = around.masks.wide.clone();
         if let Some(second) = settings.second {
             let guides = [(Guide::Canny, 1.0), (Guide::Tile, 1.0)];
@@ -291,22 +359,88 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What painting begins with: the part itself, or with the reference's face over it.
-    fn begun_with(&self, around: &Around, subject: &Subject) -> RgbImage {
+    /// What painting begins with: the part itself, or with the person's face over it, by a network or by
+    /// the reference photo.
+    fn begun_with(&self, around: &Around, subject: &Subject) -> Result<RgbImage, PortraitError> {
         let settings = self.means.settings;
         let Some(reference) = &subject.reference else {
-            return around.original.clone();
+            return Ok(around.original.clone());
         };
         if !settings.apply_face_fusion_before {
-            return around.original.clone();
+            return Ok(around.original.clone());
         }
-        let fusion = Fusion {
-            ratio: settings.before_face_fusion_ratio,
-            matches_colors: settings.color_shift_middle,
-            keeps_lips: settings.color_shift_middle,
-        };
+        let ratio = settings.before_face_fusion_ratio;
+        if let Some(fused) = self.fused_by_network(&around.original, around, subject, ratio)? {
+            return Ok(fused);
+        }
+        let fusion = self.fusion(ratio);
         let photo = (&reference.photo, &reference.face);
-        fused(&around.original, &around.face, &around.masks, photo, fusion)
+        let Around {
+            original,
+            face,
+            masks,
+            ..
+        } = around;
+        Ok(fused(original, face, masks, photo, fusion))
+    }
+
+    fn fusion(&self, ratio: f64) -> Fusion {
+        let matches_template = self.means.settings.color_shift_middle;
+        Fusion {
+            ratio,
+            matches_colors: matches_template,
+            keeps_lips: matches_template,
+        }
+    }
+
+    /// A picture of the part with the person's features on the face, where there is a network for it.
+    fn fused_by_network(
+        &self,
+        picture: &RgbImage,
+        around: &Around,
+        subject: &Subject,
+        ratio: f64,
+    ) -> Result<Option<RgbImage>, PortraitError> {
+        let person = subject.reference.as_ref();
+        let Some(person) = person.and_then(|reference| reference.embedding.as_ref()) else {
+            return Ok(None);
+        };
+        let fused = self.means.extras.fuse(picture, &around.face, person)?;
+        let over = |(fused, there): (RgbImage, GrayImage)| {
+            laid_over(picture, &around.masks, (&fused, &there), self.fusion(ratio))
+        };
+        Ok(fused.map(over))
+    }
+
+    /// Makes the picture larger, by a network and by interpolation in shares, where that is asked for.
+    fn enlarge(&mut self) -> Result<(), PortraitError> {
+        let settings = self.means.settings;
+        if !settings.super_resolution {
+            return Ok(());
+        }
+        let mut keep_going = || self.context.checkpoint().is_ok();
+        let larger = match self.means.extras.enlarge(&self.picture, &mut keep_going) {
+            Ok(Some(larger)) => larger,
+            Ok(None) => {
+                self.warnings.push(String::from(
+                    "`configure.super_resolution` was ignored: it needs a network, and there is no \
+                     `super-resolution` in the data folder; `photog models list` tells more",
+                ));
+                return Ok(());
+            }
+            Err(error) => {
+                // Where it was stopped, that is the reason.
+                self.context.checkpoint()?;
+                return Err(error.into());
+            }
+        };
+        let [width, height] =
+            [self.picture.width(), self.picture.height()].map(|side| side * ENLARGED);
+        let sized = |picture: &RgbImage| resize(picture, width, height, Kernel::Lanczos);
+        let share = (settings.super_resolution_ratio * 255.0).round() as u8;
+        let share = GrayImage::from_pixel(width, height, [share].into());
+        self.picture = blend(&sized(&self.picture), &sized(&larger), &share);
+        Ok(())
     }
 
     /// The candidate that is most like the person; the first where that cannot be told.

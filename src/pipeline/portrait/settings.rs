@@ -87,6 +87,11 @@ pub struct Settings {
     pub apply_face_fusion_before: bool,
     /// The share of its skin.
     pub before_face_fusion_ratio: f64,
+    /// Whether a network for face fusion, where there is one, works on the face once more after the first
+    /// pass.
+    pub apply_face_fusion_after: bool,
+    /// The share of the skin that it makes then.
+    pub after_face_fusion_ratio: f64,
     /// The first pass, which makes the face anew.
     pub first: Pass,
     /// The second pass, over its line, eyes and lips; none leaves them.
@@ -99,6 +104,10 @@ pub struct Settings {
     pub color_shift_last: bool,
     /// Strength of a pass over the surroundings, if there is one.
     pub background_restore: Option<f64>,
+    /// Whether a network, where there is one, makes the portrait twice as wide and high at last.
+    pub super_resolution: bool,
+    /// Its share, 0 to 1; the rest is interpolated.
+    pub super_resolution_ratio: f64,
     /// Size of what is made anew over that of the face's box.
     pub mask_ratio: f64,
     /// Whether the result has the likeness of each face.
@@ -156,6 +165,8 @@ impl Settings {
             guidance: 7.0,
             apply_face_fusion_before: true,
             before_face_fusion_ratio: 0.5,
+            apply_face_fusion_after: true,
+            after_face_fusion_ratio: 0.5,
             first: Pass {
                 steps: 50,
                 strength: 0.45,
@@ -168,6 +179,8 @@ impl Settings {
             color_shift_middle: true,
             color_shift_last: true,
             background_restore: None,
+            super_resolution: false,
+            super_resolution_ratio: 0.5,
             mask_ratio: 1.15,
             display_score: false,
             candidates: 1,
@@ -236,6 +249,14 @@ impl Settings {
             before_face_fusion_ratio,
             read.number("before_face_fusion_ratio", ranges.fusion.clone())?
         );
+        set!(
+            apply_face_fusion_after,
+            read.flag("apply_face_fusion_after")?
+        );
+        set!(
+            after_face_fusion_ratio,
+            read.number("after_face_fusion_ratio", ranges.fusion)?
+        );
         settings.first = pass(
             &mut read,
             settings.first,
@@ -259,6 +280,11 @@ impl Settings {
         if read.flag("background_restore")?.unwrap_or(false) {
             settings.background_restore = Some(strength.unwrap_or(0.35));
         }
+        set!(super_resolution, read.flag("super_resolution")?);
+        set!(
+            super_resolution_ratio,
+            read.number("super_resolution_ratio", 0.0..=1.0)?
+        );
         set!(mask_ratio, read.number("mask_ratio", 0.5..=3.0)?);
         set!(display_score, read.flag("display_score")?);
         set!(candidates, read.count("candidates", 1..=CANDIDATES_MAX)?);
@@ -315,17 +341,7 @@ fn older_names(read: &mut Configure) -> Result<(), Failure> {
 
 /// What is known and changes nothing here.
 fn without_effect(read: &mut Configure) -> Result<(), Failure> {
-    // A face is fused a second time by a network only.
-    let is_asked = read.flag("apply_face_fusion_after")?.unwrap_or(false);
-    read.number("after_face_fusion_ratio", 0.2..=0.8)?;
-    if is_asked {
-        read.warn(
-            "`configure.apply_face_fusion_after` was ignored: it needs a network for face fusion, \
-             and there is none",
-        );
-    }
     for name in [
-        "super_resolution",
         "skin_retouching_bool",
         "makeup_transfer",
         "face_shape_match",
@@ -333,11 +349,7 @@ fn without_effect(read: &mut Configure) -> Result<(), Failure> {
     ] {
         read.not_built(name);
     }
-    for name in [
-        "super_resolution_method",
-        "super_resolution_ratio",
-        "makeup_transfer_ratio",
-    ] {
+    for name in ["super_resolution_method", "makeup_transfer_ratio"] {
         read.ignore(name);
     }
     if read

@@ -13,7 +13,7 @@ use crate::{
     job::{CancelReason, CancelToken, FinishToken, JobContext, ProgressSink},
     models::{
         ModelError,
-        face::{Bounds, Embedding, Face},
+        face::{Bounds, Classes, Embedding, Face, FacePart},
     },
     pack::Pack,
     pipeline::{
@@ -24,7 +24,10 @@ use crate::{
     },
 };
 
-use super::super::painting::{Guide, Made, Order, Painting};
+use super::super::{
+    Extras,
+    painting::{Guide, Made, Order, Painting},
+};
 
 /// A face of this width around a place, its eyes turned by so many degrees.
 pub fn face([x, y]: [f32; 2], width: f32, degrees: f32) -> Face {
@@ -200,6 +203,60 @@ impl Painting for Brush {
             pictures,
             warnings: vec![String::from("painted by a brush")],
         })
+    }
+}
+
+/// Optional networks that do what the test says.
+#[derive(Default)]
+pub struct Bag {
+    /// The part at a place of what is parsed, both sides from 0 to 1.
+    pub parts: Option<fn(f32, f32) -> FacePart>,
+    /// The colour of all features.
+    pub features: Option<[u8; 3]>,
+    /// How many times larger pictures become, and in which colour.
+    pub enlarged: Option<(u32, [u8; 3])>,
+}
+
+impl Extras for Bag {
+    fn parse(&self, _face: &RgbImage) -> Result<Option<Classes>, ModelError> {
+        const SIDE: u32 = 100;
+        Ok(self.parts.map(|part| {
+            let side = |at: u32| (at as f32 + 0.5) / SIDE as f32;
+            let places = (0..SIDE * SIDE).map(|at| part(side(at % SIDE), side(at / SIDE)) as u8);
+            Classes {
+                width: SIDE,
+                height: SIDE,
+                class: places.collect(),
+            }
+        }))
+    }
+
+    fn fuse(
+        &self,
+        picture: &RgbImage,
+        _face: &Face,
+        _person: &Embedding,
+    ) -> Result<Option<(RgbImage, GrayImage)>, ModelError> {
+        let (width, height) = picture.dimensions();
+        Ok(self.features.map(|color| {
+            let everywhere = GrayImage::from_pixel(width, height, [255].into());
+            (
+                RgbImage::from_pixel(width, height, color.into()),
+                everywhere,
+            )
+        }))
+    }
+
+    fn enlarge(
+        &self,
+        picture: &RgbImage,
+        keep_going: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<RgbImage>, ModelError> {
+        assert!(keep_going());
+        let (width, height) = picture.dimensions();
+        Ok(self.enlarged.map(|(times, color)| {
+            RgbImage::from_pixel(width * times, height * times, color.into())
+        }))
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{PortraitEngine, Studio, Words},
-    fake::{Brush, Eyes, context, face, pattern},
+    fake::{Bag, Brush, Eyes, context, face, pattern},
 };
 use crate::{
     domain::{Problem, Tags},
@@ -93,6 +93,7 @@ impl Home {
         let studio = Studio {
             people: People::new(DataFolder::at(self.folder.path())),
             faces: Arc::new(eyes),
+            extras: Arc::new(Bag::default()),
             painting: self.brush.clone(),
             words: Words::default(),
         };

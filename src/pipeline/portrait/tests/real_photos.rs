@@ -107,6 +107,7 @@ fn real_faces_are_filled_and_all_else_stays_to_the_last_bit() {
     let loader = NetworkLoader::new(Setting::new(Device::Cpu));
     let studio = Studio {
         people: People::new(DataFolder::at(home.path())),
+        extras: Arc::new(faces.clone()),
         faces: Arc::new(faces),
         painting: Arc::new(Networks::new(supply, loader, u64::MAX)),
         words: Words::default(),

@@ -41,7 +41,8 @@ fn every_name_is_read_and_numbers_are_moved_into_their_ranges() {
         "second_denoising_strength": 0.25, "crop_face_preprocess": false,
         "color_shift_middle": false, "color_shift_last": false, "background_restore": true,
         "background_restore_denoising_strength": 0.2, "mask_ratio": 1.4, "display_score": true,
-        "candidates": 20, "allow_face_count_mismatch": true, "content_credentials": false,
+        "apply_face_fusion_after": false, "after_face_fusion_ratio": 0.7, "super_resolution": true,
+        "super_resolution_ratio": 0.3, "candidates": 20, "allow_face_count_mismatch": true, "content_credentials": false,
         "save_image": true, "sd_model_checkpoint": "beta",
     }))
     .unwrap();
@@ -56,6 +57,8 @@ fn every_name_is_read_and_numbers_are_moved_into_their_ranges() {
             guidance: 5.0,
             apply_face_fusion_before: false,
             before_face_fusion_ratio: 0.2,
+            apply_face_fusion_after: false,
+            after_face_fusion_ratio: 0.7,
             first: Pass {
                 steps: 50,
                 strength: 0.6
@@ -68,6 +71,8 @@ fn every_name_is_read_and_numbers_are_moved_into_their_ranges() {
             color_shift_middle: false,
             color_shift_last: false,
             background_restore: Some(0.2),
+            super_resolution: true,
+            super_resolution_ratio: 0.3,
             mask_ratio: 1.4,
             display_score: true,
             candidates: 8,
@@ -97,12 +102,14 @@ fn every_name_is_read_and_numbers_are_moved_into_their_ranges() {
 #[test]
 fn older_names_count_where_the_newer_ones_are_missing() {
     let (settings, warnings) = read(json!({
-        "append_pos_prompt": "hat", "use_fusion_before": false, "final_fusion_ratio": 0.4,
-        "first_control_weight": 0.5, "second_control_weight": 1.0,
+        "append_pos_prompt": "hat", "use_fusion_before": false, "use_fusion_after": false,
+        "final_fusion_ratio": 0.4, "first_control_weight": 0.5, "second_control_weight": 1.0,
     }))
     .unwrap();
     assert_eq!(settings.additional_prompt, "hat");
-    assert!(!settings.apply_face_fusion_before);
+    assert!(!settings.apply_face_fusion_before && !settings.apply_face_fusion_after);
+    // The older number is the share of what was painted.
+    assert!((settings.after_face_fusion_ratio - 0.6).abs() < 1e-9);
     let about = |name: &str| warnings.iter().any(|text| text.contains(name));
     assert!(about("first_control_weight") && about("second_control_weight"));
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -119,19 +126,12 @@ fn older_names_count_where_the_newer_ones_are_missing() {
 #[test]
 fn what_is_not_there_is_said_and_what_changes_nothing_is_not() {
     let (_, warnings) = read(json!({
-        "super_resolution": true, "super_resolution_method": "gpen", "super_resolution_ratio": 0.5,
+        "super_resolution_method": "gpen",
         "skin_retouching_bool": false, "makeup_transfer": true, "makeup_transfer_ratio": 0.5,
-        "face_shape_match": null, "lcm_accelerate": true, "apply_face_fusion_after": true,
-        "after_face_fusion_ratio": 0.5, "batch_size": 1, "something": 1,
+        "face_shape_match": null, "lcm_accelerate": true, "batch_size": 1, "something": 1,
     }))
     .unwrap();
-    let names = [
-        "apply_face_fusion_after",
-        "super_resolution",
-        "makeup_transfer",
-        "lcm_accelerate",
-        "something",
-    ];
+    let names = ["makeup_transfer", "lcm_accelerate", "something"];
     assert_eq!(warnings.len(), names.len(), "{warnings:?}");
     for name in names {
         let named = warnings

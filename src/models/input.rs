@@ -2,6 +2,7 @@
 
 use crate::imaging::RgbImage;
 use crate::models::ModelError;
+use crate::models::backend::Device;
 use crate::models::catalog::{ChannelOrder, Entry, Preprocess, Role};
 use crate::models::onnx::{HostTensor, OnnxModel, Port};
 use crate::models::place::Place;
@@ -25,10 +26,7 @@ pub(super) fn planes(picture: &RgbImage, size: [usize; 2], preprocess: &Preproce
         let of_value: Vec<f32> = (0..=255_u8)
             .map(|value| (f32::from(value) - mean) * scale)
             .collect();
-        let stored = match preprocess.order {
-            ChannelOrder::Rgb => channel,
-            ChannelOrder::Bgr => CHANNELS - 1 - channel,
-        };
+        let stored = stored(preprocess.order, channel);
         let row_samples = (picture.width() as usize * CHANNELS).max(1);
         let rows = picture.as_raw().chunks_exact(row_samples).take(height);
         let end = data.len() + width * height;
@@ -45,7 +43,15 @@ pub(super) fn planes(picture: &RgbImage, size: [usize; 2], preprocess: &Preproce
     }
 }
 
-/// Opened networks of one picture: what is common to all roles here.
+/// Where a pixel has the channel that is a network's so many-th.
+fn stored(order: ChannelOrder, channel: usize) -> usize {
+    match order {
+        ChannelOrder::Rgb => channel,
+        ChannelOrder::Bgr => CHANNELS - 1 - channel,
+    }
+}
+
+/// Opened networks of one picture: what is common to all roles.
 pub(super) struct Network {
     /// The network.
     model: OnnxModel,
@@ -56,12 +62,24 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Opens a file and holds its input against its entry.
+    /// Opens a file with one input and holds that against its entry.
     pub(super) fn open(
         place: &Place,
         entry: &Entry,
         role: Role,
-        device: crate::models::backend::Device,
+        device: Device,
+    ) -> Result<Self, ModelError> {
+        Self::open_picking(place, entry, role, device, only)
+    }
+
+    /// Opens a file and holds the input that `pick` chooses as the picture's against its entry. The
+    /// error of `pick` says why it takes no picture.
+    pub(super) fn open_picking(
+        place: &Place,
+        entry: &Entry,
+        role: Role,
+        device: Device,
+        pick: impl FnOnce(&[Port]) -> Result<&Port, String>,
     ) -> Result<Self, ModelError> {
         let refused = |reason| ModelError::Refused {
             file: entry.file.clone(),
@@ -77,12 +95,19 @@ impl Network {
         let Some(mut preprocess) = entry.preprocess.clone() else {
             return Err(refused(String::from("its entry lacks `preprocess`")));
         };
-        preprocess.size = picture_size(model.inputs(), preprocess.size).map_err(refused)?;
+        preprocess.size = pick(model.inputs())
+            .and_then(|input| picture_size(input, preprocess.size))
+            .map_err(refused)?;
         Ok(Self {
             model,
             file: entry.file.clone(),
             preprocess,
         })
+    }
+
+    /// What it takes.
+    pub(super) fn inputs(&self) -> &[Port] {
+        self.model.inputs()
     }
 
     /// What it gives.
@@ -97,8 +122,37 @@ impl Network {
         size: [u32; 2],
     ) -> Result<Vec<HostTensor>, ModelError> {
         let size = size.map(|side| side as usize);
-        self.model
-            .run(vec![planes(picture, size, &self.preprocess)])
+        self.run_on(vec![planes(picture, size, &self.preprocess)])
+    }
+
+    /// Runs it on tensors in the order of its inputs.
+    pub(super) fn run_on(&self, inputs: Vec<HostTensor>) -> Result<Vec<HostTensor>, ModelError> {
+        self.model.run(inputs)
+    }
+
+    /// The picture that an output of channels from 0 to 1 is, `[1, 3, height, width]` in the order of
+    /// channels of its input. `size` is the width and height that it has to have.
+    pub(super) fn to_picture(
+        &self,
+        output: Option<&HostTensor>,
+        size: [u32; 2],
+    ) -> Result<RgbImage, ModelError> {
+        let [width, height] = size.map(|side| side as usize);
+        let output = output
+            .filter(|output| output.shape == [1, CHANNELS, height, width])
+            .ok_or_else(|| self.failed(format!("it gave no picture of {width}x{height} pixels")))?;
+        if !output.data.iter().all(|number| number.is_finite()) {
+            return Err(self.failed("it gave numbers that are not finite".into()));
+        }
+        let mut picture = RgbImage::new(size[0], size[1]);
+        let planes = output.data.chunks_exact((width * height).max(1));
+        for (channel, plane) in planes.enumerate() {
+            let stored = stored(self.preprocess.order, channel);
+            for (pixel, number) in picture.chunks_exact_mut(CHANNELS).zip(plane) {
+                pixel[stored] = (number * 255.0).round().clamp(0.0, 255.0) as u8;
+            }
+        }
+        Ok(picture)
     }
 
     /// The numbers of its only output, which have to be `count` and finite.
@@ -142,15 +196,20 @@ impl Network {
     }
 }
 
-/// The size of picture that a network takes: what its list says, or else what its file fixes; `None`
-/// when any size will do. The error says why it takes no picture.
-fn picture_size(inputs: &[Port], listed: Option<[u32; 2]>) -> Result<Option<[u32; 2]>, String> {
-    let [input] = inputs else {
-        return Err(format!(
+/// The input of a network that takes a picture and nothing else.
+fn only(inputs: &[Port]) -> Result<&Port, String> {
+    match inputs {
+        [input] => Ok(input),
+        _ => Err(format!(
             "it has {} inputs, and one picture is all there is",
             inputs.len()
-        ));
-    };
+        )),
+    }
+}
+
+/// The size of picture that a network takes: what its list says, or else what its file fixes; `None`
+/// when any size will do. The error says why it takes no picture.
+fn picture_size(input: &Port, listed: Option<[u32; 2]>) -> Result<Option<[u32; 2]>, String> {
     let [batch, channels, height, width] = input.dims[..] else {
         return Err(format!(
             "its input has {} dimensions, and a batch of pictures has four",
@@ -192,6 +251,14 @@ pub(super) fn numbers_of(port: &Port) -> Option<usize> {
         .skip(1)
         .try_fold(1_usize, |product, dim| product.checked_mul((*dim)?))
         .filter(|_| !port.dims.is_empty())
+}
+
+/// Whether a port may hold a tensor of these sizes, as far as the file says.
+pub(super) fn may_hold(port: &Port, sizes: &[usize]) -> bool {
+    let fits = |(dim, size): (&Option<usize>, &usize)| dim.is_none_or(|dim| dim == *size);
+    // Some files do not even say how many axes an output has.
+    port.dims.is_empty()
+        || (port.dims.len() == sizes.len() && port.dims.iter().zip(sizes).all(fits))
 }
 
 #[cfg(test)]
@@ -253,7 +320,7 @@ mod tests {
             (&fixed, Some([640, 320]), Some([640, 320])),
         ];
         for (dims, listed, size) in cases {
-            assert_eq!(picture_size(&[port(dims)], listed), Ok(size), "{dims:?}");
+            assert_eq!(picture_size(&port(dims), listed), Ok(size), "{dims:?}");
         }
     }
 
@@ -277,8 +344,23 @@ mod tests {
             ),
         ];
         for (inputs, listed, reason) in cases {
-            let refused = picture_size(inputs, listed).unwrap_err();
+            let size = only(inputs).and_then(|input| picture_size(input, listed));
+            let refused = size.unwrap_err();
             assert!(refused.contains(reason), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_output_may_hold_what_it_leaves_open() {
+        let cases: [(&[Option<usize>], bool); 5] = [
+            (&[], true),
+            (&[None, Some(3), None], true),
+            (&[Some(1), Some(3), Some(8)], true),
+            (&[None, Some(4), None], false),
+            (&[None, Some(3)], false),
+        ];
+        for (dims, fits) in cases {
+            assert_eq!(may_hold(&port(dims), &[1, 3, 8]), fits, "{dims:?}");
         }
     }
 
