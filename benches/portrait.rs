@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::{Parser, ValueEnum};
 use photog::{
-    domain::PersonId,
+    domain::{PersonId, Words},
     fetch::{Fetcher, NetworkPolicy},
     imaging::{Limits, RgbImage, decode},
     job::{CancelToken, FinishToken, JobContext, ProgressSink},
@@ -31,7 +31,7 @@ use photog::{
     people::People,
     pipeline::{
         FaceSource, Failure, PhotoSource,
-        portrait::{Studio, Words, fitting},
+        portrait::{Studio, fitting},
         train::{Means, Models as _, Resume, Settings, Task, train},
     },
     store::{DataFolder, Mounts},

@@ -163,7 +163,7 @@ impl Format {
         let has_credentials = settings.content_credentials;
         match self {
             Self::Jpeg => match fitting(portrait, has_credentials, u64::MAX)? {
-                Fitting::Fits(file, _) | Fitting::TooLarge(file) => Ok(file),
+                Fitting::Fits(file) | Fitting::TooLarge(file) => Ok(file),
             },
             Self::Png => {
                 let packet = xmp::packet(&credentials(portrait));

@@ -1,7 +1,7 @@
 //! The table of all settings.
 
 use super::ConfigError;
-use crate::pipeline::portrait::{DEFAULT_NEGATIVE, DEFAULT_PROMPT};
+use crate::domain::{PORTRAIT_NEGATIVE, PORTRAIT_PROMPT};
 
 /// What a value has to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,14 +117,14 @@ pub const KEYS: &[Key] = &[
     key(
         "portrait_prompt",
         Kind::Text,
-        DEFAULT_PROMPT,
+        PORTRAIT_PROMPT,
         "words of every portrait, behind those of the person and of the request; LoRA tags count; not \
          used with a pack, which knows few words",
     ),
     key(
         "portrait_negative_prompt",
         Kind::Text,
-        DEFAULT_NEGATIVE,
+        PORTRAIT_NEGATIVE,
         "what no portrait shall show",
     ),
     key(

@@ -21,10 +21,9 @@ pub use keys::{KEYS, Key};
 use keys::{Kind, find};
 
 use crate::{
-    domain::{MIB, Secret},
+    domain::{MIB, Secret, Words},
     fetch::NetworkPolicy,
     pack::Pack,
-    pipeline::portrait::Words,
     queue::Retention,
     store::BucketFolder,
 };

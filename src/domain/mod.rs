@@ -1,5 +1,5 @@
 //! Plain types that every other module may use: service settings, tags, ids of people, problem
-//! codes, sizes.
+//! codes, words of portraits, sizes.
 //!
 //! Nothing here does I/O, reads a clock or knows a wire format.
 
@@ -7,6 +7,7 @@ mod person;
 mod problem;
 mod service;
 mod tags;
+mod words;
 
 pub use person::{ParsePersonIdError, PersonId};
 pub use problem::{ParseProblemError, Problem};
@@ -15,6 +16,7 @@ pub use service::{
     ServiceSpec, SideSettings, Strategy,
 };
 pub use tags::{REQUEST_ID_TAG, Tags};
+pub use words::{PORTRAIT_NEGATIVE, PORTRAIT_PROMPT, Words};
 
 /// Bytes in the kilobyte of EAS settings such as `max_payload_size_kb`.
 pub const KIB: u64 = 1024;

@@ -22,6 +22,7 @@ mod lab;
 mod layout;
 pub mod mask;
 pub mod morphology;
+mod piece;
 pub mod png_text;
 #[cfg(test)]
 pub(crate) mod reference;
@@ -45,6 +46,7 @@ use image::{
 pub use image::{GrayImage, RgbImage};
 pub use jpeg::write_jpeg;
 use layout::Layout;
+pub use piece::{cut, put};
 pub use resize::{Kernel, Window, resize, resize_part};
 pub use similarity::{Similarity, similarity_between};
 pub use warp::{mirror, warp};

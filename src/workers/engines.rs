@@ -3,14 +3,14 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use crate::{
-    domain::{Role, ServiceSpec},
+    domain::{Role, ServiceSpec, Words},
     fetch::{Fetcher, NetworkPolicy},
     models::{diffusion::Networks, shelf::Shelf},
     people::People,
     pipeline::{
         CheckEngine, EchoEngine, Engine, ExtrasEngine, Outputs,
         generate::{GenerateEngine, Keep},
-        portrait::{PortraitEngine, Studio, Words},
+        portrait::{PortraitEngine, Studio},
         train::TrainEngine,
     },
     store::{BucketFolder, DataFolder, Mounts, StoreError},

@@ -96,8 +96,6 @@ impl Role {
     ];
     /// Those of them that judge photos.
     pub const FACES: [Self; 3] = [Self::FaceDetector, Self::FaceEmbedding, Self::FaceQuality];
-    /// Those of them that portraits are finished with, where they are there.
-    pub const FINISH: [Self; 3] = [Self::FaceParsing, Self::FaceFusion, Self::SuperResolution];
 
     /// As it is written in lists.
     pub const fn as_str(self) -> &'static str {

@@ -6,7 +6,7 @@ use super::{
     request::{Content, Given, ImageToImage},
 };
 use crate::imaging::{
-    GrayImage, Kernel, RgbImage, Window, blur, compose,
+    GrayImage, Kernel, RgbImage, Window, blur, compose, cut,
     fill::fill,
     fit::{Fit, fit, fit_mask},
     mask::{crop_region, expand_crop_region, invert, overlay_opacity, resize_mask},
@@ -119,13 +119,4 @@ impl Area {
             None => compose::overlay(original, new, &self.kept),
         }
     }
-}
-
-/// A part of a picture that lies within it.
-fn cut(picture: &RgbImage, part: Window) -> RgbImage {
-    let width = part.width.min(picture.width().saturating_sub(part.left));
-    let height = part.height.min(picture.height().saturating_sub(part.top));
-    RgbImage::from_fn(width, height, |x, y| {
-        *picture.get_pixel(part.left + x, part.top + y)
-    })
 }

@@ -26,7 +26,7 @@ mod latents;
 mod networks;
 mod options;
 mod pictures;
-mod progress;
+pub(in crate::pipeline) mod progress;
 mod prompts;
 mod record;
 mod request;
@@ -50,7 +50,7 @@ pub use options::Options;
 pub use progress::{Audience, Progress, Wish};
 pub use request::{Common, Content, Given, ImageToImage, Passes, SIDES, TextToImage, Unit};
 
-use artist::{About, Artist};
+use artist::Artist;
 use batch::Seeds;
 use image_to_image::{batch_size, image_to_image};
 use record::Record;
@@ -140,8 +140,6 @@ impl GenerateTask {
 pub struct Repainted {
     /// The pictures.
     pub pictures: Vec<RgbImage>,
-    /// The checkpoint.
-    pub checkpoint: About,
     /// What was not heard, and what is to be known of the networks.
     pub warnings: Vec<String>,
 }
@@ -160,7 +158,6 @@ pub fn repaint<A: Artist>(
     let painted = painted.map_err(|error| session.reason_of(error))?;
     Ok(Repainted {
         pictures: painted.into_iter().map(|(picture, _)| picture).collect(),
-        checkpoint: session.checkpoint,
         warnings: session.notes.warnings,
     })
 }

@@ -111,18 +111,28 @@ impl Audience for OfJob<'_> {
     }
 
     fn preview_every(&mut self) -> usize {
-        if self.context.progress.wants_preview() {
-            PREVIEW_EVERY_STEPS
-        } else {
-            0
-        }
+        preview_every(self.context)
     }
 
     fn preview(&mut self, picture: RgbImage) {
-        // A preview that cannot be written is worth no failure.
-        if let Ok(file) = write_png(&picture, &[]) {
-            self.context.progress.preview(file.into());
-        }
+        send_preview(self.context, &picture);
+    }
+}
+
+/// After how many steps each a job's preview is wanted; 0 is never.
+pub(in crate::pipeline) fn preview_every(context: &JobContext) -> usize {
+    if context.progress.wants_preview() {
+        PREVIEW_EVERY_STEPS
+    } else {
+        0
+    }
+}
+
+/// Shows whoever looks on at a job a preview.
+pub(in crate::pipeline) fn send_preview(context: &JobContext, picture: &RgbImage) {
+    // A preview that cannot be written is worth no failure.
+    if let Ok(file) = write_png(picture, &[]) {
+        context.progress.preview(file.into());
     }
 }
 

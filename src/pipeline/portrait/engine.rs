@@ -91,7 +91,7 @@ impl PortraitEngine {
         let rest = to_json(result).len() as u64 + 512;
         let room = self.result_bytes_max.saturating_sub(rest) / 4 * 3;
         match fitting(portrait, settings.content_credentials, room)? {
-            Fitting::Fits(file, _) => {
+            Fitting::Fits(file) => {
                 if settings.save_image {
                     match self.outputs.keep(portrait.seed, "jpg", &file) {
                         Ok(path) => result.output_path = Some(path),

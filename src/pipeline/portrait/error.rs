@@ -29,9 +29,6 @@ pub enum PortraitError {
     /// The template could not be got.
     #[error("`template_image`: {0}")]
     NotFetched(FetchError),
-    /// The template could not be read from its file.
-    #[error("the template cannot be read: {0}")]
-    NotRead(String),
     /// The template is no usable picture.
     #[error("`template_image`: {0}")]
     NotDecoded(ImagingError),
@@ -108,7 +105,7 @@ impl PortraitError {
         match self {
             Self::NotTrained(_) => Problem::ModelNotFound,
             Self::Person { source, .. } => source.problem(),
-            Self::NotFetched(_) | Self::NotRead(_) => Problem::ImageDownloadFailed,
+            Self::NotFetched(_) => Problem::ImageDownloadFailed,
             Self::NotDecoded(_) => Problem::ImageDecodeFailed,
             Self::TooSmall { .. } => Problem::ImageTooSmall,
             Self::NoFace => Problem::NoFaceInTemplate,

@@ -14,8 +14,8 @@ const QUALITIES: [u8; 4] = [95, 90, 85, 80];
 /// The file of a portrait, as good as it fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fitting {
-    /// It fits; with the quality.
-    Fits(Vec<u8>, u8),
+    /// It fits.
+    Fits(Vec<u8>),
     /// It does not, also at the lowest quality; in the best.
     TooLarge(Vec<u8>),
 }
@@ -30,7 +30,7 @@ pub fn fitting(
     for quality in QUALITIES {
         let file = file(&portrait.picture, portrait, has_credentials, quality)?;
         if file.len() as u64 <= bytes_max {
-            return Ok(Fitting::Fits(file, quality));
+            return Ok(Fitting::Fits(file));
         }
         best.get_or_insert(file);
     }

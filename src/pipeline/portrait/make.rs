@@ -9,11 +9,11 @@ use super::{
     extras::Extras,
     painting::Painting,
     run::{Means, Portrait, portrait},
-    settings::{Settings, Words},
+    settings::Settings,
     subject::Subject,
 };
 use crate::{
-    domain::PersonId,
+    domain::{PersonId, Words},
     imaging::RgbImage,
     job::JobContext,
     people::People,

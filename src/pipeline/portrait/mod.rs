@@ -14,6 +14,7 @@
 //! [`painting`]; nothing here knows a tensor, a queue or a connection. Pixels of the template that no mask
 //! reaches stay as they are, to the last bit.
 
+mod around;
 mod engine;
 mod error;
 mod extras;
@@ -37,4 +38,4 @@ pub use extras::Extras;
 pub use file::{Fitting, credentials, fitting};
 pub use make::{Sitting, Studio};
 pub use run::Portrait;
-pub use settings::{DEFAULT_NEGATIVE, DEFAULT_PROMPT, Pass, Settings, Words};
+pub use settings::{Pass, Settings};

@@ -5,7 +5,9 @@
 use std::ops::RangeInclusive;
 
 use crate::{
-    imaging::{GrayImage, Kernel, RgbImage, Window, blend::blend, mask::resize_mask, resize},
+    imaging::{
+        GrayImage, Kernel, RgbImage, Window, blend::blend, cut, mask::resize_mask, put, resize,
+    },
     models::face::{Bounds, Face},
 };
 
@@ -102,13 +104,7 @@ impl Part {
     }
 
     fn original(&self, picture: &RgbImage) -> RgbImage {
-        let Window {
-            left,
-            top,
-            width,
-            height,
-        } = self.region;
-        image::imageops::crop_imm(picture, left, top, width, height).to_image()
+        cut(picture, self.region)
     }
 
     /// A face of the picture in the coordinates of the work.
@@ -167,7 +163,7 @@ impl Part {
         // A kernel without negative weights keeps zeros where everything around is zero.
         let share = resize_mask(share, width, height, Kernel::Triangle);
         let mixed = blend(&self.original(picture), &made, &share);
-        image::imageops::replace(picture, &mixed, left.into(), top.into());
+        put(picture, &mixed, (left.into(), top.into()));
     }
 }
 

@@ -1,13 +1,13 @@
 //! Where the work on a portrait stands: pass after pass, each told by the painter.
 
 use crate::{
-    imaging::{RgbImage, png_text::write_png},
+    imaging::RgbImage,
     job::{JobContext, Steps},
-    pipeline::generate::{Audience, Progress, Wish},
+    pipeline::generate::{
+        Audience, Progress, Wish,
+        progress::{preview_every, send_preview},
+    },
 };
-
-/// Steps from one preview to the next, while somebody looks on.
-const PREVIEW_EVERY_STEPS: usize = 3;
 
 /// The passes of a portrait.
 pub(super) struct Passes<'a> {
@@ -64,17 +64,10 @@ impl Audience for Passes<'_> {
     }
 
     fn preview_every(&mut self) -> usize {
-        if self.context.progress.wants_preview() {
-            PREVIEW_EVERY_STEPS
-        } else {
-            0
-        }
+        preview_every(self.context)
     }
 
     fn preview(&mut self, picture: RgbImage) {
-        // A preview that cannot be written is worth no failure.
-        if let Ok(file) = write_png(&picture, &[]) {
-            self.context.progress.preview(file.into());
-        }
+        send_preview(self.context, &picture);
     }
 }

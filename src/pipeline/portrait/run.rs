@@ -1,54 +1,28 @@
 //! A portrait, step by step (`portrait-pipeline` section 8).
 
 use crate::{
-    domain::PersonId,
+    domain::{PersonId, Words},
     imaging::{
-        GrayImage, Kernel, RgbImage,
-        blend::blend,
-        blur::{box_blur, gaussian_blur},
-        color_transfer::{ColorStatistics, transfer},
-        morphology::dilate,
-        resize,
+        GrayImage, Kernel, RgbImage, blend::blend, blur::gaussian_blur, morphology::dilate, resize,
     },
     job::JobContext,
-    models::face::{Embedding, Face, FacePart},
+    models::face::{Embedding, Face},
     pipeline::{Observer, generate::GenerateError},
 };
 
 use super::{
+    around::Around,
     error::PortraitError,
     extras::Extras,
     fusion::{Fusion, fused, laid_over},
-    masks::{Masks, combined, joins, scale, surroundings, window},
+    masks::{combined, joins, scale, surroundings, window},
     painting::{Guide, Made, Order, Painting},
     part::Part,
     progress::Passes,
-    settings::{Pass, Settings, Words},
+    settings::{Pass, Settings},
     subject::Subject,
 };
 
-/// How many times as large as a face the part around it is.
-const CROP_RATIO: f64 = 3.0;
-/// The same of what a network for the parts of a face looks at.
-const PARSED_RATIO: f64 = 1.5;
-/// Shorter side of it, in pixels.
-const PARSED_SIDE: u32 = 512;
-/// What a face is made of (`portrait-pipeline` section 8.6): neither ears nor hair.
-const FACE: [FacePart; 9] = [
-    FacePart::Skin,
-    FacePart::LeftBrow,
-    FacePart::RightBrow,
-    FacePart::LeftEye,
-    FacePart::RightEye,
-    FacePart::Nose,
-    FacePart::Mouth,
-    FacePart::UpperLip,
-    FacePart::LowerLip,
-];
-const EYES: [FacePart; 2] = [FacePart::LeftEye, FacePart::RightEye];
-const LIPS: [FacePart; 2] = [FacePart::UpperLip, FacePart::LowerLip];
-/// Least share of a face's box that a network has to see as face; with less it has missed it.
-const PARSED_MIN: f32 = 0.1;
 /// How many times as wide and high a portrait becomes that is enlarged.
 const ENLARGED: u32 = 2;
 /// Deviation of the bell that softens masks, in pixels of work whose shorter side is 512.
@@ -218,84 +192,6 @@ struct Work<'a> {
     warnings: Vec<String>,
 }
 
-/// One face under way: the part of the template around it.
-struct Around {
-    part: Part,
-    /// The pixels of the part as they were.
-    original: RgbImage,
-    /// The face in it.
-    face: Face,
-    masks: Masks,
-}
-
-impl Around {
-    fn of(
-        picture: &RgbImage,
-        faces: &[Face],
-        at: usize,
-        means: &Means<'_>,
-    ) -> Result<Self, PortraitError> {
-        let settings = means.settings;
-        let part = if settings.crop_face_preprocess {
-            Part::around(&faces[at], CROP_RATIO, picture.dimensions(), settings.side)
-        } else {
-            Part::whole(picture.dimensions(), settings.side)
-        };
-        let others = faces.iter().enumerate().filter(|(other, _)| *other != at);
-        let others: Vec<Face> = others.map(|(_, face)| part.seen(face)).collect();
-        let face = part.seen(&faces[at]);
-        let masks = Masks::of(&face, &others, settings.mask_ratio, part.size);
-        let parsed = parsed(picture, &faces[at], &part, means.extras)?;
-        Ok(Self {
-            masks: match parsed {
-                Some(parsed) => masks.seen(&face, parsed),
-                None => masks,
-            },
-            original: part.cut(picture),
-            part,
-            face,
-        })
-    }
-
-    /// A picture with the colours that the face had, where the mask says so.
-    fn recolored(&self, picture: &RgbImage, mask: &GrayImage) -> RgbImage {
-        let face = Some(&self.masks.face);
-        let statistics = (
-            ColorStatistics::of(picture, face),
-            ColorStatistics::of(&self.original, face),
-        );
-        let (Some(from), Some(to)) = statistics else {
-            return picture.clone();
-        };
-        let soft = box_blur(mask, window(32.0, self.part.size));
-        // A blur may not reach what belongs to another face.
-        let soft = combined(&soft, &self.masks.wide, u8::min);
-        blend(picture, &transfer(picture, &from, &to), &soft)
-    }
-}
-
-/// Where face, eyes and lips are in the work, as a network sees them; `None` where there is no network or it
-/// does not see the face.
-fn parsed(
-    picture: &RgbImage,
-    face: &Face,
-    part: &Part,
-    extras: &dyn Extras,
-) -> Result<Option<[GrayImage; 3]>, PortraitError> {
-    let near = Part::around(face, PARSED_RATIO, picture.dimensions(), PARSED_SIDE);
-    let Some(classes) = extras.parse(&near.cut(picture))? else {
-        return Ok(None);
-    };
-    let mask = |parts: &[FacePart]| {
-        let seen = classes.mask(parts, classes.width, classes.height);
-        part.carried(&seen, &near)
-    };
-    let masks = [mask(&FACE), mask(&EYES), mask(&LIPS)];
-    let seen = masks[0].iter().filter(|level| **level > 0).count() as f32;
-    let is_seen = seen >= part.seen(face).bounds.area() * PARSED_MIN;
-    Ok(is_seen.then_some(masks))
-}
-
 impl Work<'_> {
     /// Makes a person of one face.
     fn fill(
@@ -306,7 +202,7 @@ impl Work<'_> {
         name: &str,
     ) -> Result<(), PortraitError> {
         let settings = self.means.settings;
-        let around = Around::of(&self.picture, faces, at, self.means)?;
+        let around = Around::of(&self.picture, faces, at, settings, self.means.extras)?;
         let begin = self.begun_with(&around, subject)?;
         let guides = [(Guide::Canny, 0.5), (Guide::Color, 0.85)];
         let first = self.paint(
@@ -414,33 +310,38 @@ impl Work<'_> {
 
     /// Makes the picture larger, by a network and by interpolation in shares, where that is asked for.
     fn enlarge(&mut self) -> Result<(), PortraitError> {
-        let settings = self.means.settings;
-        if !settings.super_resolution {
+        if !self.means.settings.super_resolution {
             return Ok(());
         }
         let mut keep_going = || self.context.checkpoint().is_ok();
-        let larger = match self.means.extras.enlarge(&self.picture, &mut keep_going) {
-            Ok(Some(larger)) => larger,
-            Ok(None) => {
-                self.warnings.push(String::from(
-                    "`configure.super_resolution` was ignored: it needs a network, and there is no \
-                     `super-resolution` in the data folder; `photog models list` tells more",
-                ));
+        let larger = self.means.extras.enlarge(&self.picture, &mut keep_going);
+        // Where it was stopped, that is the reason.
+        self.context.checkpoint()?;
+        let why = match larger {
+            Ok(Some(larger)) => {
+                self.take_larger(&larger);
                 return Ok(());
             }
-            Err(error) => {
-                // Where it was stopped, that is the reason.
-                self.context.checkpoint()?;
-                return Err(error.into());
-            }
+            Ok(None) => String::from(
+                "it needs a network, and there is no `super-resolution` in the data folder; `photog \
+                 models list` tells more",
+            ),
+            // The portrait itself is done, and is not lost for that.
+            Err(error) => error.to_string(),
         };
+        let warning = format!("`configure.super_resolution` was ignored: {why}");
+        self.warnings.push(warning);
+        Ok(())
+    }
+
+    /// Takes a larger picture by its share, and interpolates the rest.
+    fn take_larger(&mut self, larger: &RgbImage) {
         let [width, height] =
             [self.picture.width(), self.picture.height()].map(|side| side * ENLARGED);
         let sized = |picture: &RgbImage| resize(picture, width, height, Kernel::Lanczos);
-        let share = (settings.super_resolution_ratio * 255.0).round() as u8;
+        let share = (self.means.settings.super_resolution_ratio * 255.0).round() as u8;
         let share = GrayImage::from_pixel(width, height, [share].into());
-        self.picture = blend(&sized(&self.picture), &sized(&larger), &share);
-        Ok(())
+        self.picture = blend(&sized(&self.picture), &sized(larger), &share);
     }
 
     /// The candidate that is most like the person; the first where that cannot be told.

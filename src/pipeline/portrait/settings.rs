@@ -1,5 +1,5 @@
 //! What a portrait is asked for: the options of `portrait-api` section 5.2 with their ranges, defaults
-//! and other names, and the fixed words.
+//! and other names.
 
 use std::ops::RangeInclusive;
 
@@ -18,42 +18,6 @@ const NAME_BYTES_MAX: usize = 512;
 const CANDIDATES_MAX: usize = 8;
 /// Seeds that are drawn for -1 are below this, as in the sibling.
 const DRAWN_BELOW: u128 = 1 << 16;
-
-/// What every portrait shall show, where nothing else is configured.
-pub const DEFAULT_PROMPT: &str = "portrait photo, detailed face, natural skin texture, clear eyes, \
-    sharp focus, soft light, high quality";
-/// What no portrait shall show, where nothing else is configured.
-pub const DEFAULT_NEGATIVE: &str = "blurry, deformed face, disfigured, crossed eyes, bad teeth, bad \
-    anatomy, extra people, painting, drawing, text, watermark, low quality";
-
-/// The words of every prompt, which belong to an installation and not to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words {
-    /// What every portrait shall show, behind the words of the person and of the request. LoRA tags
-    /// mean something here.
-    pub prompt: String,
-    /// What no portrait shall show, behind the words of the request.
-    pub negative: String,
-}
-
-impl Words {
-    /// No words.
-    pub fn none() -> Self {
-        Self {
-            prompt: String::new(),
-            negative: String::new(),
-        }
-    }
-}
-
-impl Default for Words {
-    fn default() -> Self {
-        Self {
-            prompt: String::from(DEFAULT_PROMPT),
-            negative: String::from(DEFAULT_NEGATIVE),
-        }
-    }
-}
 
 /// One pass of painting.
 #[derive(Debug, Clone, Copy, PartialEq)]

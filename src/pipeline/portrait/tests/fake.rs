@@ -215,6 +215,8 @@ pub struct Bag {
     pub features: Option<[u8; 3]>,
     /// How many times larger pictures become, and in which colour.
     pub enlarged: Option<(u32, [u8; 3])>,
+    /// Whether enlarging fails.
+    pub is_broken: bool,
 }
 
 impl Extras for Bag {
@@ -253,6 +255,9 @@ impl Extras for Bag {
         keep_going: &mut dyn FnMut() -> bool,
     ) -> Result<Option<RgbImage>, ModelError> {
         assert!(keep_going());
+        if self.is_broken {
+            return Err(ModelError::List(String::from("broken")));
+        }
         let (width, height) = picture.dimensions();
         Ok(self.enlarged.map(|(times, color)| {
             RgbImage::from_pixel(width * times, height * times, color.into())

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{
-    super::{PortraitEngine, Studio, Words},
+    super::{PortraitEngine, Studio},
     fake::{Bag, Brush, Eyes, context, face, pattern},
 };
 use crate::{
-    domain::{Problem, Tags},
+    domain::{Problem, Tags, Words},
     fetch::{Fetcher, NetworkPolicy},
     imaging::{Limits, RgbImage, decode, png_text::write_png, write_jpeg, xmp::read_xmp},
     job::{CancelReason, CancelToken},

@@ -5,13 +5,15 @@ use std::{fs, path::Path, sync::Arc};
 use serde_json::json;
 
 use super::{
-    super::{Portrait, Studio, Words},
+    super::{Portrait, Studio},
     fake::context,
     making::train,
 };
 use crate::{
-    domain::PersonId,
-    imaging::{Kernel, Limits, RgbImage, Similarity, decode, resize, samples, warp},
+    domain::{PersonId, Words},
+    imaging::{
+        Kernel, Limits, RgbImage, Similarity, Window, cut, decode, put, resize, samples, warp,
+    },
     job::CancelToken,
     models::{
         backend::Device,
@@ -40,7 +42,15 @@ impl Head {
     fn of(photo: &Path) -> Self {
         let photo = decode(&fs::read(photo).unwrap(), &Limits::default()).unwrap();
         let side = photo.width().min(photo.height());
-        let square = image::imageops::crop_imm(&photo, 0, 0, side, side).to_image();
+        let square = cut(
+            &photo,
+            Window {
+                left: 0,
+                top: 0,
+                width: side,
+                height: side,
+            },
+        );
         Self(resize(&square, 600, 600, Kernel::Triangle))
     }
 
@@ -56,7 +66,7 @@ impl Head {
             y: middle - (sine * middle + cosine * middle),
         };
         let turned = warp(&head, &place, width, width);
-        image::imageops::replace(picture, &turned, left, top);
+        put(picture, &turned, (left, top));
     }
 }
 

@@ -8,12 +8,13 @@ use super::{
         painting::Guide,
         part::Part,
         run::{Means, Portrait, portrait},
-        settings::{Pass, Settings, Words},
+        settings::{Pass, Settings},
         subject::{Reference, Subject},
     },
     fake::{Bag, Brush, Eyes, Told, context, face, id, pattern},
 };
 use crate::{
+    domain::Words,
     imaging::RgbImage,
     job::{CancelReason, CancelToken},
     models::face::{Embedding, Face, FacePart},
@@ -537,13 +538,16 @@ fn a_portrait_is_enlarged_where_that_is_asked_for_and_can_be() {
         super_resolution_ratio: 0.25,
         ..settings()
     };
+    let made_with = |settings: &Settings, bag: &Bag| {
+        let brush = Brush::default();
+        made_by(&template, &faces, &subjects, settings, (&brush, bag)).unwrap()
+    };
     let made = |settings: &Settings, enlarged| {
         let bag = Bag {
             enlarged,
             ..Bag::default()
         };
-        let brush = Brush::default();
-        made_by(&template, &faces, &subjects, settings, (&brush, &bag)).unwrap()
+        made_with(settings, &bag)
     };
     let larger = made(&wanted, Some((4, [160, 100, 60])));
     assert_eq!(larger.picture.dimensions(), (1600, 1400));
@@ -553,6 +557,13 @@ fn a_portrait_is_enlarged_where_that_is_asked_for_and_can_be() {
     assert_eq!(missing.picture.dimensions(), (800, 700));
     let said = missing.warnings.iter();
     assert!(said.clone().any(|text| text.contains("super_resolution")));
+    let broken = Bag {
+        is_broken: true,
+        ..Bag::default()
+    };
+    let broken = made_with(&wanted, &broken);
+    assert_eq!(broken.picture, missing.picture);
+    assert!(broken.warnings.iter().any(|text| text.contains("broken")));
     let unasked = made(&settings(), Some((4, [160, 100, 60])));
     assert_eq!(unasked.picture.dimensions(), (800, 700));
     assert_eq!(unasked.warnings, ["painted by a brush"]);
