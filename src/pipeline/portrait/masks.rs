@@ -220,15 +220,21 @@ pub(super) fn combined(
     both
 }
 
-/// The boxes of faces grown by `outer` pixels in all, without the boxes shrunk by `inner`: where pictures
-/// of several people meet (`portrait-pipeline` section 8.10).
-pub(super) fn joins(faces: &[Face], [outer, inner]: [u32; 2], size: (u32, u32)) -> GrayImage {
-    let boxes = boxes(faces, size);
-    combined(
-        &dilate(&boxes, outer),
-        &erode(&boxes, inner),
+/// The boxes of faces grown by `outer` pixels in all, without the boxes shrunk by `inner` and without those of
+/// faces that `stay`: where pictures of several people meet (`portrait-pipeline` section 8.10).
+pub(super) fn joins(
+    faces: &[Face],
+    stay: &[Face],
+    [outer, inner]: [u32; 2],
+    size: (u32, u32),
+) -> GrayImage {
+    let made = boxes(faces, size);
+    let around = combined(
+        &dilate(&made, outer),
+        &erode(&made, inner),
         u8::saturating_sub,
-    )
+    );
+    combined(&around, &boxes(stay, size), u8::saturating_sub)
 }
 
 /// All but the boxes of faces, grown by `grown` pixels in all.
@@ -238,7 +244,8 @@ pub(super) fn surroundings(faces: &[Face], grown: u32, size: (u32, u32)) -> Gray
     dilate(&around, grown)
 }
 
-fn boxes(faces: &[Face], (width, height): (u32, u32)) -> GrayImage {
+/// White where the boxes of faces are.
+pub(super) fn boxes(faces: &[Face], (width, height): (u32, u32)) -> GrayImage {
     GrayImage::from_fn(width, height, |x, y| {
         let (x, y) = (x as f32 + 0.5, y as f32 + 0.5);
         let inside = faces.iter().any(|face| {
@@ -371,11 +378,15 @@ mod tests {
     #[test]
     fn joins_are_around_boxes_and_surroundings_are_the_rest() {
         let faces = [face([150.0, 256.0], 0.0), face([350.0, 256.0], 0.0)];
-        let joins = joins(&faces, [64, 32], (512, 512));
+        let stays = face([150.0, 340.0], 0.0);
+        let joins = joins(&faces, &[stays], [64, 32], (512, 512));
         assert_eq!(level(&joins, [150.0, 256.0]), 0);
         assert_eq!(level(&joins, [105.0, 256.0]), 255);
         assert_eq!(level(&joins, [75.0, 256.0]), 255);
         assert_eq!(level(&joins, [60.0, 256.0]), 0);
+        // Below the first face is the one that stays, and below the second is nobody.
+        assert_eq!(level(&joins, [150.0, 350.0]), 0);
+        assert_eq!(level(&joins, [350.0, 350.0]), 255);
         let around = surroundings(&faces, 32, (512, 512));
         assert_eq!(level(&around, [20.0, 20.0]), 255);
         assert_eq!(level(&around, [110.0, 256.0]), 255);

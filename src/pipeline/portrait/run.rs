@@ -15,7 +15,7 @@ use super::{
     error::PortraitError,
     extras::Extras,
     fusion::{Fusion, fused, laid_over},
-    masks::{combined, joins, scale, surroundings, window},
+    masks::{boxes, combined, joins, scale, surroundings, window},
     painting::{Guide, Made, Order, Painting},
     part::Part,
     progress::Passes,
@@ -107,9 +107,9 @@ pub(super) fn portrait(
         let name = format!("face {} of {filled}", at + 1);
         work.fill(&faces, at, subject, &name)?;
     }
-    let filled_faces = &faces[..filled];
+    let (filled_faces, stay) = faces.split_at(filled);
     if filled > 1 {
-        work.mend_joins(filled_faces)?;
+        work.mend_joins(filled_faces, stay)?;
     }
     if let Some(strength) = background_restore {
         work.restore_surroundings(&faces, strength)?;
@@ -418,15 +418,17 @@ impl Work<'_> {
         Ok(pictures)
     }
 
-    /// Where pictures of several people meet.
-    fn mend_joins(&mut self, faces: &[Face]) -> Result<(), PortraitError> {
+    /// Where pictures of several people meet. Faces that stay are not touched.
+    fn mend_joins(&mut self, faces: &[Face], stay: &[Face]) -> Result<(), PortraitError> {
         let size = self.picture.dimensions();
-        let boxes: Vec<_> = faces.iter().map(|face| face.bounds).collect();
-        let part = Part::around_all(&boxes, JOINS_MARGIN, size, self.means.settings.side);
-        let seen: Vec<Face> = faces.iter().map(|face| part.seen(face)).collect();
+        let bounds: Vec<_> = faces.iter().map(|face| face.bounds).collect();
+        let part = Part::around_all(&bounds, JOINS_MARGIN, size, self.means.settings.side);
+        let [seen, stay] = [faces, stay]
+            .map(|faces| -> Vec<Face> { faces.iter().map(|face| part.seen(face)).collect() });
         let windows = [64.0, 32.0].map(|usual| window(usual, part.size));
-        let mask = joins(&seen, windows, part.size);
-        self.paint_part(&part, &mask, JOINS, String::from("joins"))
+        let mask = joins(&seen, &stay, windows, part.size);
+        let stays = boxes(&stay, part.size);
+        self.paint_part(&part, &mask, &stays, JOINS, String::from("joins"))
     }
 
     /// All but the faces.
@@ -438,19 +440,22 @@ impl Work<'_> {
             steps: SURROUNDINGS_STEPS,
             strength,
         };
-        self.paint_part(&part, &mask, pass, String::from("surroundings"))
+        let stays = GrayImage::new(part.size.0, part.size.1);
+        self.paint_part(&part, &mask, &stays, pass, String::from("surroundings"))
     }
 
+    /// Paints a part by a mask, and puts it back without touching what `stays`.
     fn paint_part(
         &mut self,
         part: &Part,
         mask: &GrayImage,
+        stays: &GrayImage,
         pass: Pass,
         name: String,
     ) -> Result<(), PortraitError> {
         let pictures = vec![part.cut(&self.picture)];
         let made = self.paint(pictures, mask, pass, None, &SURROUNDINGS_GUIDES, name)?;
-        let share = soft(mask)?;
+        let share = combined(&soft(mask)?, stays, u8::saturating_sub);
         if let Some(made) = made.first() {
             part.put_back(&mut self.picture, made, &share);
         }

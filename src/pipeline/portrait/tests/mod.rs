@@ -2,6 +2,7 @@
 
 mod fake;
 mod making;
+mod optional;
 mod real_photos;
 mod requests;
 mod work;
