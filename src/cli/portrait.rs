@@ -91,10 +91,7 @@ pub fn run(args: &PortraitArgs, settings: &Settings, as_json: bool) -> anyhow::R
     let template = template(&args.template)?;
     let cancel = CancelToken::default();
     signals::cancel_on_signal(&cancel)?;
-    let shown = Arc::new(Shown(Mutex::new(Progress::new(
-        "painting, percent",
-        Unit::Count,
-    ))));
+    let shown = Arc::new(Shown(Mutex::new(Progress::new("painting", Unit::Percent))));
     let context = JobContext {
         cancel,
         finish: FinishToken::default(),
@@ -222,7 +219,7 @@ impl Shown {
 impl ProgressSink for Shown {
     fn report(&self, fraction: f64, note: &str) {
         let mut bar = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        bar.rename(&format!("{note}, percent"));
+        bar.rename(note);
         bar.set((fraction * PARTS as f64) as u64, Some(PARTS));
     }
 }
